@@ -1,0 +1,1 @@
+"""Knowledge by hand: what people wrote down, and what follows from it."""

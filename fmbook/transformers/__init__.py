@@ -1,0 +1,1 @@
+"""Attention and the models that are made of it."""

@@ -1,0 +1,189 @@
+"""Banks of wrong and right answers: how they are written, and how the check cells are run on them.
+
+An answer is an ordinary function or class in `tests/<era>/answers_<stem>.py`, decorated with
+`@wrong(task, cell=..., says=...)` or `@right(task)`. A task is called what its solution cell's
+`grade_id` and the function to write are called. Check cells run unchanged, in a forked process.
+"""
+
+import ast
+import importlib
+import inspect
+import io
+import json
+import os
+import signal
+import textwrap
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 10  # a bank answer that takes longer is killed
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A right answer, or a wrong one with the cell and the words that must catch it."""
+
+    task: str
+    name: str
+    value: Any
+    cell: str | None = None
+    says: str | None = None
+
+
+def wrong(task: str, *, cell: str, says: str) -> Callable[[Any], Any]:
+    """Mark a wrong answer: check `cell` must fail with a message that contains `says`."""
+    return _mark(task, cell, says)
+
+
+def right(task: str) -> Callable[[Any], Any]:
+    """Mark a right answer in another style: all checks of the task must pass."""
+    return _mark(task, None, None)
+
+
+def _mark(task: str, cell: str | None, says: str | None) -> Callable[[Any], Any]:
+    def decorate(value: Any) -> Any:
+        value.bank = Answer(task, value.__name__, value, cell, says)
+        return value
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A solution notebook, its tasks in order and its answers."""
+
+    stem: str  # "<era>/<stem>"
+    cells: tuple[Any, ...]
+
+    @property
+    def era(self) -> str:
+        return self.stem.split("/")[0]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names to write, in order; the written answer is none of them."""
+        return [grade_id(c) for c in self.cells if c.cell_type == "code" and is_solution(c)]
+
+    def tests(self, task: str) -> list[Any]:
+        """The check cells of a task, visible and hidden, in order."""
+        return [c for c in self.cells if is_test(c) and grade_id(c).startswith(f"{task}-")]
+
+    @property
+    def answers(self) -> list[Answer]:
+        module = self.answers_module
+        return [v.bank for v in vars(module).values() if isinstance(getattr(v, "bank", None), Answer)]
+
+    @property
+    def answers_module(self) -> ModuleType:
+        era, stem = self.stem.split("/")
+        return importlib.import_module(f"tests.{era}.answers_{stem}")
+
+
+def exercises() -> list[Exercise]:
+    """Every solution notebook there is."""
+    files = sorted((ROOT / "solutions").glob("*/*.ipynb"))
+    return [Exercise(f"{f.parent.name}/{f.stem}", tuple(nbformat.read(f, 4).cells)) for f in files]
+
+
+def grade_id(cell: Any) -> str:
+    return str(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
+
+
+def is_solution(cell: Any) -> bool:
+    return bool(cell.metadata.get("nbgrader", {}).get("solution"))
+
+
+def is_test(cell: Any) -> bool:
+    meta = cell.metadata.get("nbgrader", {})
+    return bool(meta.get("grade") and not meta.get("solution"))
+
+
+def points(cell: Any) -> float:
+    return float(cell.metadata["nbgrader"].get("points", 0))
+
+
+def needed(cell: Any) -> bool:
+    """Cells that checks rely on: set-up (before the first task), solutions, those tagged `needed`."""
+    return is_solution(cell) or "needed" in cell.metadata.get("tags", [])
+
+
+def execute(source: str, names: dict[str, Any]) -> None:
+    code = TransformerManager().transform_cell(source)
+    with redirect_stdout(io.StringIO()):
+        exec(compile(code, "<cell>", "exec"), names)
+
+
+@cache
+def namespace(exercise: Exercise) -> dict[str, Any]:
+    """What a perfect student's notebook has defined before the first check runs."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    before_first_task = True
+    for cell in exercise.cells:
+        before_first_task = before_first_task and not is_solution(cell)
+        if cell.cell_type == "code" and (before_first_task or needed(cell)):
+            execute(cell.source, names)
+    return names
+
+
+def run_checks(exercise: Exercise, task: str, value: Any) -> dict[str, str]:
+    """Run a task's check cells on an answer in a forked process.
+
+    Returns the failed cells as {grade_id: message}; a cell that ran to its end is not in it.
+    """
+    names = namespace(exercise)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        signal.alarm(SECONDS)
+        with os.fdopen(write, "w") as pipe:
+            json.dump(_failures(exercise, task, dict(names) | {task: value}), pipe)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(said) if said else {grade_id(c): "died" for c in exercise.tests(task)}
+
+
+def _failures(exercise: Exercise, task: str, names: dict[str, Any]) -> dict[str, str]:
+    failed = {}
+    for cell in exercise.tests(task):
+        try:
+            execute(cell.source, names)
+        except BaseException as error:  # whatever a student's code raises
+            failed[grade_id(cell)] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def check_seconds(exercise: Exercise) -> float:
+    """CPU-seconds that all check cells of an exercise take on the perfect answers, once warm."""
+    names = dict(namespace(exercise))
+    for _ in range(2):
+        start = time.process_time()
+        for task in exercise.tasks:
+            assert not _failures(exercise, task, names)
+        seconds = time.process_time() - start
+    return seconds
+
+
+def source(exercise: Exercise, answer: Answer) -> str:
+    """An answer as a student would have typed it: under the task's name, with its imports."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(answer.value)))
+    node = tree.body[0]
+    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+    node.name, node.decorator_list = answer.task, []
+    module = ast.parse(inspect.getsource(exercise.answers_module))
+    kinds = (ast.Import, ast.ImportFrom)
+    imports = [n for n in module.body if isinstance(n, kinds) and "bank" not in ast.unparse(n)]
+    return "\n".join(map(ast.unparse, imports)) + "\n\n" + ast.unparse(node)
