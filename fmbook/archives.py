@@ -14,6 +14,7 @@ import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,7 +23,7 @@ from typing import Any
 
 import platformdirs
 
-__all__ = ["DataCard", "DataError", "card", "fetch", "members", "names", "path"]
+__all__ = ["DataCard", "DataError", "card", "fetch", "folder", "members", "names", "path"]
 
 
 class DataError(RuntimeError):
@@ -110,7 +111,8 @@ def card(name: str) -> DataCard:
 
 def folder() -> Path:
     """Where archives lie: $FMBOOK_DATA, or the user's data folder."""
-    return Path(os.environ.get("FMBOOK_DATA") or platformdirs.user_data_path("fmbook"))
+    chosen = os.environ.get("FMBOOK_DATA")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("fmbook")
 
 
 def _sha256(file: Path) -> str:
@@ -126,9 +128,18 @@ def path(name: str) -> Path:
     """
     entry = card(name)
     file = folder() / entry.archive
-    if not file.exists():
-        raise DataError(f"the data set {name!r} is not here yet: run `fmbook data {name}`")
-    if _sha256(file) != entry.sha256:
+    try:
+        sha = _sha256(file)
+    except FileNotFoundError:
+        raise DataError(
+            f"the data set {name!r} is not here yet: run `fmbook data {name}`"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be read ({error.strerror}): repair or remove it, then run "
+            f"`fmbook data {name}`"
+        ) from None
+    if sha != entry.sha256:
         raise DataError(
             f"{file} is not the archive this book was written with (its sha256 differs): "
             f"run `fmbook data {name}` to fetch it again"
@@ -149,44 +160,73 @@ def _npm() -> list[str]:
 
 
 def _fetch_command(entry: DataCard, target: Path) -> list[str]:
+    """The registry's own client, told to run nothing of a package whose sha256 it has not seen."""
     if entry.registry == "npm":
-        spec = f"{entry.package}@{entry.version}"
-        return [*_npm(), "pack", "--silent", "--pack-destination", str(target), spec]
+        pack = ["pack", "--ignore-scripts", "--loglevel=error", "--pack-destination", str(target)]
+        return [*_npm(), *pack, f"{entry.package}@{entry.version}"]
+    # pip prepares the metadata of an sdist by running its set-up, hence the hash before that
+    wanted = Path(target) / "requirements.txt"
+    wanted.write_text(f"{entry.package}=={entry.version} --hash=sha256:{entry.sha256}\n", "utf8")
     kind = "--only-binary" if entry.archive.endswith(".whl") else "--no-binary"
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", kind, ":all:"]
-    return [*download, "--dest", str(target), f"{entry.package}=={entry.version}"]
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    wishes = ["--no-deps", "--require-hashes", kind, entry.package, "--dest", str(target)]
+    return [*download, *wishes, "--requirement", str(wanted)]
+
+
+def _reason(said: str) -> str:
+    """The line of a client's errors that says most: its first that calls itself an error."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["no message"]
+    errors = [line for line in lines if line.lower().startswith(("error", "npm err"))]
+    return (errors or lines[-1:])[0][:200]
 
 
 def fetch(name: str, *, force: bool = False) -> Path:
     """Fetch a data set's archive unless it is here and whole; returns its path.
 
+    An archive that is refused leaves the one that was here as it was.
+
     Raises:
-        DataError: the registry's client failed, or what came is not what the book was written with.
+        DataError: the registry's client failed, what came is not what the book was written with,
+            or the data folder cannot be written.
     """
     entry = card(name)
     if not force:
-        try:
+        with suppress(DataError):
             return path(name)
-        except DataError:
-            pass
-    folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder(), prefix=f".{name}-") as scratch:
-        command = _fetch_command(entry, Path(scratch))
-        ran = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        got = Path(scratch) / entry.archive
-        if ran.returncode or not got.exists():
-            last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
-            raise DataError(
-                f"could not fetch {entry.package} {entry.version} from {entry.registry} ({last}): "
-                f"check the connection, then run `fmbook data {name}` again"
-            )
-        if (sha := _sha256(got)) != entry.sha256:
-            raise DataError(
-                f"{entry.package} {entry.version} came with sha256 {sha[:12]}..., expected "
-                f"{entry.sha256[:12]}...: the package was changed; do not use it"
-            )
-        os.replace(got, folder() / entry.archive)
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder(), prefix=f".{name}-") as scratch:
+            os.replace(_fetched(entry, Path(scratch)), folder() / entry.archive)
+    except OSError as error:
+        raise DataError(
+            f"cannot write to {folder()} ({error.strerror}): set FMBOOK_DATA to a folder of yours, "
+            f"then run `fmbook data {name}` again"
+        ) from None
     return folder() / entry.archive
+
+
+def _fetched(entry: DataCard, scratch: Path) -> Path:
+    """An archive fresh from its registry, checked."""
+    command = _fetch_command(entry, scratch)
+    ran = subprocess.run(
+        command, cwd=scratch, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    got = scratch / entry.archive
+    changed = (
+        f"{entry.package} {entry.version} came with another sha256 than {entry.sha256[:12]}...: "
+        f"the package was changed; do not use it"
+    )
+    if "DO NOT MATCH THE HASHES" in ran.stderr:
+        raise DataError(changed)
+    if ran.returncode or not got.exists():
+        raise DataError(
+            f"could not fetch {entry.package} {entry.version} from {entry.registry} "
+            f"({_reason(ran.stderr)}): check the connection, then run `fmbook data {entry.name}` "
+            "again"
+        )
+    if _sha256(got) != entry.sha256:
+        raise DataError(changed)
+    return got
 
 
 def members(name: str) -> Iterator[tuple[str, bytes]]:
@@ -194,8 +234,9 @@ def members(name: str) -> Iterator[tuple[str, bytes]]:
     file, pattern = path(name), card(name).members
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
-            for member in sorted(fnmatch.filter(wheel.namelist(), pattern)):
-                yield member, wheel.read(member)
+            for member in sorted(wheel.namelist()):
+                if fnmatch.fnmatchcase(member, pattern):
+                    yield member, wheel.read(member)
         return
     with tarfile.open(file) as tar:
         for info in tar:

@@ -3,10 +3,12 @@
 What a loader parsed is cached. Left out: streaming, and anything that does not fit in memory.
 """
 
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from email import message_from_string
@@ -18,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from fmbook.archives import DataCard, DataError, card, fetch, folder, members, names
+from fmbook import archives
+from fmbook.archives import DataCard, DataError, card, fetch, members, names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,33 +93,42 @@ class Synset:
 
 def cache_folder() -> Path:
     """Where parsed data lies: $FMBOOK_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("FMBOOK_CACHE") or platformdirs.user_cache_path("fmbook"))
+    chosen = os.environ.get("FMBOOK_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("fmbook")
 
 
 def _cached(name: str, parse: Callable[[], list[Any]]) -> list[Any]:
-    """The parsed rows of a data set, read from the cache if its archive is still the same file.
+    """The parsed rows of a data set, cached for this archive and this parser.
 
-    Safe for parallel processes: a cache file is written aside and renamed: nobody reads half.
+    The archive itself is checked each time: that takes milliseconds, and a warm cache must not
+    hide that it was altered. A cache that is damaged or cannot be written is done without.
     """
-    archive = folder() / card(name).archive
-    stat = archive.stat() if archive.exists() else None
-    stamp = [PARSER_VERSION, card(name).sha256, *((stat.st_size, stat.st_mtime_ns) if stat else ())]
+    archives.path(name)
     file = cache_folder() / f"{name}.json"
-    if stat and file.exists():
-        try:
-            stored = json.loads(file.read_text("utf8"))
-            if stored["stamp"] == stamp:
-                return list(stored["rows"])
-        except (ValueError, KeyError, TypeError):
-            pass  # a damaged cache is made again
+    with suppress(OSError):
+        head, _, body = file.read_bytes().partition(b"\n")
+        if head == _stamp(name, body):
+            return list(json.loads(body))
     rows = parse()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf8", dir=file.parent, prefix=f".{name}-", delete=False
-    ) as scratch:
-        json.dump({"stamp": stamp, "rows": rows}, scratch, separators=(",", ":"))
-    os.replace(scratch.name, file)
+    body = json.dumps(rows, separators=(",", ":")).encode()
+    with suppress(OSError):
+        _write_aside(file, _stamp(name, body) + b"\n" + body)
     return rows
+
+
+def _stamp(name: str, body: bytes) -> bytes:
+    """The first line of a cache file: what made it, and a hash of what follows."""
+    made = hashlib.sha256(body).hexdigest()
+    return f"parser {PARSER_VERSION}, archive {card(name).sha256}, rows {made}".encode()
+
+
+def _write_aside(file: Path, content: bytes) -> None:
+    """Write a file under another name and rename it, so that no parallel process reads half."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}-") as scratch:
+        whole = Path(scratch) / file.name
+        whole.write_bytes(content)
+        os.replace(whole, file)
 
 
 def _plain_text(part: Message) -> str:
@@ -203,6 +215,11 @@ def encyclopedia() -> list[Page]:
     return [Page(page["title"], page["extract"], page["topic"]) for page in pages]
 
 
+def _bytes_of(shares: "np.ndarray") -> bytes:
+    """Values from 0 to 1 as one byte each, from 0 to 255."""
+    return (shares * 255).round().astype("uint8").tobytes()
+
+
 def digits() -> "tuple[np.ndarray, np.ndarray]":
     """10,000 handwritten digits: images (10000, 28, 28) float32 in 0..1, labels (10000,) int64.
 
@@ -214,10 +231,7 @@ def digits() -> "tuple[np.ndarray, np.ndarray]":
     rows = _cached(
         "digits",
         lambda: [
-            [
-                int(Path(member).stem),
-                "".join(f"{round(p * 255):02x}" for p in json.loads(raw)["data"]),
-            ]
+            [int(Path(member).stem), _bytes_of(np.array(json.loads(raw)["data"])).hex()]
             for member, raw in sorted(members("digits"))
         ],
     )
@@ -229,16 +243,22 @@ def digits() -> "tuple[np.ndarray, np.ndarray]":
     return np.concatenate(images), np.concatenate(labels)
 
 
-def _parse_synset(line: str) -> Synset:
+def _parse_synset(line: str) -> tuple[str, list[str], list[str], str]:
     fields, gloss = line.split(" | ", 1)
     head = fields.split()
     n_words = int(head[3], 16)
-    words = tuple(word.replace("_", " ") for word in head[4 : 4 + 2 * n_words : 2])
+    words = [word.replace("_", " ") for word in head[4 : 4 + 2 * n_words : 2]]
     pointers = head[5 + 2 * n_words :]
     parents = [
         pointers[i + 1] for i in range(0, len(pointers) - 3, 4) if pointers[i] in ("@", "@i")
     ]
-    return Synset(head[0], words, tuple(parents), gloss.strip())
+    return head[0], words, parents, gloss.strip()
+
+
+def _parse_wordnet() -> list[Any]:
+    ((_, raw),) = members("wordnet")
+    lines = raw.decode("utf8").splitlines()
+    return [_parse_synset(line) for line in lines if not line.startswith(" ")]
 
 
 def wordnet() -> list[Synset]:
@@ -247,6 +267,5 @@ def wordnet() -> list[Synset]:
     Raises:
         DataError: the archive is missing or altered.
     """
-    ((_, raw),) = members("wordnet")
-    lines = raw.decode("utf8").splitlines()
-    return [_parse_synset(line) for line in lines if not line.startswith(" ")]
+    rows = _cached("wordnet", _parse_wordnet)
+    return [Synset(id, tuple(words), tuple(up), gloss) for id, words, up, gloss in rows]

@@ -23,11 +23,15 @@ def device() -> "torch.device":
     wanted = os.environ.get("FMBOOK_DEVICE")
     if wanted:
         try:
-            torch.empty(0, device=wanted)
-            return torch.device(wanted)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            chosen = torch.device(wanted)
+            if chosen.type not in ("cuda", "mps", "cpu"):
+                raise RuntimeError("the book runs on cuda, mps or cpu")
+            torch.empty(0, device=chosen)
+            return chosen
+        except (RuntimeError, AssertionError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0][:100]
             raise ValueError(
-                f"FMBOOK_DEVICE={wanted!r} cannot be used here ({str(error).splitlines()[0]}): "
+                f"FMBOOK_DEVICE={wanted!r} cannot be used here ({why}): "
                 "set it to cuda, mps or cpu, or unset it"
             ) from None
     if torch.cuda.is_available():

@@ -7,8 +7,9 @@ import io
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from importlib import resources
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,6 +84,25 @@ def _styled() -> Iterator[None]:
         yield
 
 
+@cache
+def _axes_class() -> type:
+    """Axes that draw in the book's style wherever they are used, and leave matplotlib's alone."""
+    from matplotlib.axes import Axes
+
+    def styled(method: Any) -> Any:
+        @wraps(method)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            with _styled():
+                return method(*args, **kwargs)
+
+        return inner
+
+    draws = {
+        n: f for n, f in vars(Axes).items() if isfunction(f) and not n.startswith(("_", "get"))
+    }
+    return type("BookAxes", (Axes,), {name: styled(method) for name, method in draws.items()})
+
+
 def axes(*, width: float = 2 / 3, height: float = 3.0, rows: int = 1, columns: int = 1) -> Any:
     """New Axes in the book's style: one, or an array of them for small multiples.
 
@@ -98,7 +118,7 @@ def axes(*, width: float = 2 / 3, height: float = 3.0, rows: int = 1, columns: i
 
     with _styled():
         figure = Figure(figsize=(COLUMN * width, height))
-        return figure.subplots(rows, columns)
+        return figure.subplots(rows, columns, subplot_kw={"axes_class": _axes_class()})
 
 
 def curve(ax: "Axes", x: Sequence[float], runs: Any, thing: str, label: str = "") -> "Axes":
@@ -142,12 +162,13 @@ def heatmap(
     low, high = limits or (None, None)
     image = ax.imshow(values, cmap=SEQUENTIAL, vmin=low, vmax=high, aspect="auto")
     ax.grid(False)
-    if rows:
+    if len(rows):
         ax.set_yticks(range(len(rows)), rows)
-    if columns:
+    if len(columns):
         ax.set_xticks(range(len(columns)), columns, rotation=60 if len(columns) > 6 else 0)
     if unit:
-        ax.figure.colorbar(image, ax=ax, label=unit, shrink=0.9)
+        with _styled():
+            ax.figure.colorbar(image, ax=ax, label=unit, shrink=0.9).outline.set_visible(False)
     return ax
 
 
@@ -160,9 +181,11 @@ def show(ax: Any, *, alt: str) -> Any:
     Raises:
         ValueError: `alt` says too little to stand for the figure.
     """
-    if len(alt.split()) < 5:
+    if not isinstance(alt, str) or len(alt.split()) < 5:
         raise ValueError(f"alt must say in a sentence what the figure shows, got {alt!r}")
-    first = ax if hasattr(ax, "figure") else ax.flat[0]
+    first = ax
+    while not hasattr(first, "figure"):  # an array or a list of Axes
+        first = first[0]
     png, width, height = picture(first.figure)
     try:
         from IPython.display import display

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,8 @@ class Source:
         return f"# {self.title}\n{self.text}"
 
     def _repr_markdown_(self) -> str:
-        return f"`{self.title}`\n\n```python\n{self.text}\n```"
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", self.text)), default=0))
+        return f"`{self.title}`\n\n{fence}python\n{self.text}\n{fence}"
 
 
 def source(*objects: Callable[..., Any] | type, docstrings: bool = False) -> Source:
@@ -44,18 +46,24 @@ def source(*objects: Callable[..., Any] | type, docstrings: bool = False) -> Sou
         except (TypeError, OSError):
             raise TypeError(f"{thing!r} has no Python source to show") from None
         texts.append(text if docstrings else _without_docstrings(text))
-    homes = dict.fromkeys(getattr(thing, "__module__", "") or "" for thing in objects)
+    homes = dict.fromkeys(str(inspect.unwrap(thing).__module__) for thing in objects)
     return Source("\n\n\n".join(texts), ", ".join(homes))
 
 
 def _without_docstrings(text: str) -> str:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # a lambda amid an expression: shown as it stands
+        return text
     lines = text.splitlines()
     drop: set[int] = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            first = node.body[0]
-            if ast.get_docstring(node, clean=False) is not None and len(node.body) > 1:
-                drop.update(range(first.lineno, node.body[1].lineno))
-                kept = [n for n in range(first.end_lineno or 0, node.body[1].lineno) if n > 0]
-                drop -= {n for n in kept if lines[n - 1].strip().startswith(("#", "@"))}
+            if len(node.body) < 2 or ast.get_docstring(node, clean=False) is None:
+                continue
+            first, last = node.body[0].lineno, node.body[0].end_lineno or 0
+            if not {first, last} & {node.lineno, node.body[1].lineno}:  # stands on its own lines
+                while not lines[last].strip():
+                    last += 1
+                drop.update(range(first, last + 1))
     return "\n".join(line for number, line in enumerate(lines, 1) if number not in drop)

@@ -3,6 +3,8 @@
 Left out: callbacks, checkpointing, schedules. A schedule is a loop body that sets the rate.
 """
 
+import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +24,12 @@ def train(
     """Take one step a batch and yield (step, loss), the loss a float in the unit of `loss_of`.
 
     `loss_of(batch)` returns a scalar tensor. The step is taken before its loss is yielded, so a
-    caller that stops the loop keeps the step it saw. `progress` shows a bar, with the time left
-    where the number of batches is known.
+    caller that stops the loop keeps the step it saw. `progress` shows a bar on a terminal or in a
+    notebook, with the time left where the number of batches is known; in a pipe, or where
+    $TQDM_DISABLE is set, there is none.
 
     Raises:
+        TypeError: the loss is no tensor.
         ValueError: the loss is no scalar, or no longer finite (the message says at which step).
 
     >>> import torch
@@ -34,16 +38,16 @@ def train(
     >>> [(step, loss) for step, loss in steps]
     [(0, 9.0), (1, 0.0), (2, 0.0)]
     """
-    if progress:
-        from tqdm.auto import tqdm
+    import torch
 
-        batches = tqdm(batches, leave=False)
-    for step, batch in enumerate(batches):
+    for step, batch in enumerate(_with_bar(batches) if progress else batches):
         loss = loss_of(batch)
+        if not isinstance(loss, torch.Tensor):
+            raise TypeError(f"loss_of must return a scalar tensor, got {type(loss).__name__}")
         if loss.ndim:
             raise ValueError(f"loss_of must return a scalar, got shape {tuple(loss.shape)}")
         value = loss.item()
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise ValueError(
                 f"the loss is {value} at step {step}: lower the rate, or clip gradients"
             )
@@ -51,3 +55,11 @@ def train(
         loss.backward()
         optimizer.step()
         yield step, value
+
+
+def _with_bar(batches: Iterable[Any]) -> Iterable[Any]:
+    from tqdm.auto import tqdm
+    from tqdm.notebook import tqdm as notebook_bar
+
+    seen = issubclass(tqdm, notebook_bar) or sys.stderr.isatty()
+    return tqdm(batches, leave=False) if seen else batches

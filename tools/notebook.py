@@ -33,7 +33,8 @@ def to_notebook(text: Path) -> Path:
         taken.add(cell.id)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    ours = {"fmbook": notebook.metadata["fmbook"]} if "fmbook" in notebook.metadata else {}
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}, **ours}
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
     nbformat.write(notebook, target)
@@ -41,7 +42,7 @@ def to_notebook(text: Path) -> Path:
 
 
 def to_text(notebook: Path) -> Path:
-    """Convert a notebook to a percent-format script beside it (git ignores none: delete it after)."""
+    """Convert a notebook to a percent-format script beside it (delete that when done)."""
     target = notebook.with_suffix(".py")
     jupytext.write(jupytext.read(notebook), target, fmt="py:percent")
     return target

@@ -9,14 +9,15 @@ import ast
 import hashlib
 import importlib
 import json
+import os
 import platform
 import time
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-__all__ = ["load", "make", "recipes", "sources_hash", "stale"]
+from fmbook.imports import imported_by, modules, parsed
+
+__all__ = ["closure", "load", "make", "recipes", "sources_hash", "stale"]
 
 FOLDER = Path(__file__).parent
 
@@ -32,37 +33,52 @@ def load(stem: str) -> dict[str, Any]:
     Raises:
         ValueError: nothing was recorded under that stem.
     """
-    file = resources.files("fmbook") / "records" / f"{stem}.json"
+    file = FOLDER / f"{stem}.json"
     if not file.is_file():
         raise ValueError(f"no record {stem!r}: run `make records`")
     return dict(json.loads(file.read_text("utf8")))
 
 
-@cache
 def closure(module: str) -> tuple[Path, ...]:
-    """The files of the library that a module runs: its own and those it imports, transitively."""
-    root = FOLDER.parent.parent
-    found: dict[Path, None] = {}
-    todo = [module]
-    while todo:
-        base = root / todo.pop().replace(".", "/")
-        file = base.with_suffix(".py") if base.with_suffix(".py").exists() else base / "__init__.py"
-        if file in found or not file.exists():
-            continue
-        found[file] = None
-        for node in ast.walk(ast.parse(file.read_text("utf8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fmbook"):
-                todo += [str(node.module), *(f"{node.module}.{name.name}" for name in node.names)]
-            elif isinstance(node, ast.Import):
-                todo += [name.name for name in node.names if name.name.startswith("fmbook")]
-    return tuple(sorted(found))
+    """The files of the library that a module runs, its own among them."""
+    files = modules()
+    return tuple(sorted(files[name] for name in imported_by(module, files)))
+
+
+def _content(node: object) -> str:
+    """A syntax tree as text, the same in every version of Python; docstrings are no part of it."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_content, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    kinds = ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef
+    if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = node.body[1:]
+    said = [f"{key}={_content(value)}" for key, value in fields.items() if value not in (None, [])]
+    return f"{type(node).__name__}({','.join(said)})"
 
 
 def sources_hash(module: str) -> str:
-    """A hash of all library code that a module runs, whatever its comments and formatting."""
+    """A hash of all library code that a module runs, whatever its comments and docstrings.
+
+    A table beside an era's module which that module names (`spam.toml`) counts as its code; the
+    tables of the shared rooms do not, since they grow with every chapter. For a recipe, the code
+    that only stores records does not count either.
+
+    Raises:
+        ValueError: the library has no such module.
+    """
+    if module not in modules():
+        raise ValueError(f"the library has no module {module!r}")
     digest = hashlib.sha256()
-    for file in closure(module):
-        digest.update(ast.dump(ast.parse(file.read_text("utf8"))).encode())
+    stores = closure("fmbook.records") if module.startswith("fmbook.records.") else ()
+    for file in (file for file in closure(module) if file not in stores):
+        digest.update(_content(parsed(file)).encode())
+        if file.parent != FOLDER.parent:
+            code = file.read_text("utf8")
+            for table in sorted(t for t in file.parent.glob("*.toml") if t.name in code):
+                digest.update(table.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -75,7 +91,11 @@ def stale(stem: str) -> bool:
 
 
 def make(stem: str) -> Path:
-    """Run a recipe and store what it returns; returns the file written."""
+    """Run a recipe and store what it returns; returns the file written.
+
+    Raises:
+        ValueError: the recipe returns what JSON cannot hold (a NaN), or uses a name of the record.
+    """
     recipe = importlib.import_module(f"fmbook.records.{stem}")
     start = time.process_time()
     results = recipe.run()
@@ -83,8 +103,11 @@ def make(stem: str) -> Path:
         "sources": sources_hash(f"fmbook.records.{stem}"),
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "cpu_seconds": round(time.process_time() - start, 1),
-        **results,
     }
-    file = FOLDER / f"{stem}.json"
-    file.write_text(json.dumps(record, indent=None, separators=(",", ":")) + "\n", "utf8")
+    if taken := record.keys() & results.keys():
+        raise ValueError(f"the recipe {stem!r} must not return {', '.join(sorted(taken))}")
+    text = json.dumps(record | results, separators=(",", ":"), allow_nan=False) + "\n"
+    file, scratch = FOLDER / f"{stem}.json", FOLDER / f".{stem}.json"
+    scratch.write_text(text, "utf8")
+    os.replace(scratch, file)
     return file

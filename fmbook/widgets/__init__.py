@@ -1,0 +1,30 @@
+"""The book's widgets: figures that a reader can work, alive in a notebook and on the static page.
+
+Importing this package loads nothing; a widget is loaded at its first use, and then needs the
+packages of the extra `notebook` (anywidget, ipywidgets).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fmbook.widgets.attention import AttentionExplorer
+    from fmbook.widgets.base import BookWidget
+    from fmbook.widgets.inference import InferenceChain
+    from fmbook.widgets.mail import MailReader
+
+__all__ = ["AttentionExplorer", "BookWidget", "InferenceChain", "MailReader"]
+
+HOMES = {
+    "AttentionExplorer": "attention",
+    "BookWidget": "base",
+    "InferenceChain": "inference",
+    "MailReader": "mail",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a widget's module when the widget is first asked for."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'fmbook.widgets' has no attribute {name!r}")
+    return getattr(import_module(f"fmbook.widgets.{HOMES[name]}"), name)

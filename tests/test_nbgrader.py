@@ -1,0 +1,145 @@
+"""Stock nbgrader works on the exercises: release, autograde, feedback, and the scores it stores."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbgrader.api import Gradebook
+from nbgrader.apps import NbGraderAPI
+
+from tests.bank import Answer, Exercise, exercises, grade_id, points, run_checks, source
+from tools.exercises import course_config, generate
+
+EXERCISES = exercises()
+THOROUGH = {"rules/expert_system", "transformers/attention"}  # the examples get every kind
+SECONDS = 6  # what a submission may take in these tests, so that the endless one ends soon
+
+
+def first_wrong(exercise: Exercise, task: str) -> Answer:
+    return next(a for a in exercise.answers if a.task == task and a.cell)
+
+
+def hidden_points(exercise: Exercise, task: str) -> dict[str, float]:
+    return {grade_id(c): points(c) for c in exercise.tests(task) if points(c) > 0}
+
+
+def expected(exercise: Exercise, broken: dict[str, Answer | None]) -> float:
+    """The score that the banks' own harness gives: hidden checks passed, by their points."""
+    total = 0.0
+    for task in exercise.tasks:
+        failed: set[str] = set()
+        if task in broken:
+            answer = broken[task]
+            failed = set(hidden_points(exercise, task))
+            if answer is not None:
+                failed = set(run_checks(exercise, task, answer.value))
+        total += sum(p for name, p in hidden_points(exercise, task).items() if name not in failed)
+    return total
+
+
+def write(
+    exercise: Exercise, course: Path, student: str, change: Callable[[str, str], str]
+) -> None:
+    """Hand in the solution with each task's cell changed by `change(task, source)`."""
+    released = course / "exercises" / f"{exercise.stem}.ipynb"
+    nb = nbformat.read(released, 4)
+    solved = {grade_id(c): c.source for c in exercise.cells if grade_id(c)}
+    for cell in nb.cells:
+        if grade_id(cell) in exercise.tasks:
+            cell.source = change(grade_id(cell), solved[grade_id(cell)])
+        elif grade_id(cell) == "written":
+            cell.source = "My own words."
+    target = course / "submitted" / student / f"{exercise.stem}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nb, target)
+
+
+def submissions(exercise: Exercise, course: Path) -> dict[str, float]:
+    """Hand in every kind of submission; returns the score that each student must get."""
+    tasks = exercise.tasks
+    mistakes = {task: first_wrong(exercise, task) for task in tasks}
+    write(exercise, course, "perfect", lambda task, solved: solved)
+    write(exercise, course, "mistaken", lambda task, _: source(exercise, mistakes[task]))
+    scores = {"perfect": expected(exercise, {}), "mistaken": expected(exercise, {**mistakes})}
+    if exercise.stem not in THOROUGH:
+        return scores
+    for task in tasks:
+        one = {task: mistakes[task]}
+        write(
+            exercise,
+            course,
+            f"wrong-{task}".replace("_", "-"),
+            lambda t, solved, one=one: source(exercise, one[t]) if t in one else solved,
+        )
+        scores[f"wrong-{task}".replace("_", "-")] = expected(exercise, {**one})
+    raises, endless = tasks[1], tasks[2]
+    boom = "raise RuntimeError('a student forgot this line')"
+    loop = "while True:\n    pass"
+    write(exercise, course, "exception", lambda t, s: boom if t == raises else s)
+    write(exercise, course, "endless", lambda t, s: f"{s}\n{loop}" if t == endless else s)
+    empty = course / "submitted/empty" / f"{exercise.stem}.ipynb"
+    empty.parent.mkdir(parents=True)
+    shutil.copy(course / "exercises" / f"{exercise.stem}.ipynb", empty)
+    return scores | {"exception": expected(exercise, {raises: None}), "empty": 0.0, "endless": -1.0}
+
+
+@pytest.fixture(scope="module", params=EXERCISES, ids=lambda e: e.stem)
+def graded(request: Any, tmp_path_factory: Any) -> tuple[Exercise, Path, dict[str, float], dict]:
+    exercise = request.param
+    course = tmp_path_factory.mktemp("course")
+    generate(course)
+    scores = submissions(exercise, course)
+    config = course_config(course)
+    config.ExecutePreprocessor.timeout = SECONDS
+    api = NbGraderAPI(config=config)
+    results = {s: api.autograde(exercise.era, s, force=True) for s in scores}
+    for student in ("perfect", "mistaken"):
+        assert api.generate_feedback(exercise.era, student, force=True)["success"]
+    return exercise, course, scores, results
+
+
+def stored_score(course: Path, exercise: Exercise, student: str) -> float:
+    """The points of the autograded cells, as nbgrader's gradebook has them."""
+    name = exercise.stem.split("/")[1]
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
+        submitted = book.find_submission_notebook(name, exercise.era, student)
+        return float(sum(g.auto_score or 0.0 for g in submitted.grades))
+
+
+def test_stock_scores_equal_those_of_the_banks(graded: Any) -> None:
+    exercise, course, scores, results = graded
+    for student, score in scores.items():
+        if student == "endless":
+            continue
+        assert results[student]["success"], results[student]["log"]
+        assert stored_score(course, exercise, student) == score, student
+    assert scores["perfect"] > scores["mistaken"]
+
+
+def test_an_endless_loop_ends_and_gets_no_full_marks(graded: Any) -> None:
+    exercise, course, scores, results = graded
+    if "endless" not in scores:
+        return
+    assert results["endless"]["success"], results["endless"]["log"]
+    assert stored_score(course, exercise, "endless") < scores["perfect"]
+
+
+def test_the_written_answer_waits_for_a_person(graded: Any) -> None:
+    exercise, course, _, _ = graded
+    name = exercise.stem.split("/")[1]
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
+        submitted = book.find_submission_notebook(name, exercise.era, "perfect")
+        (written,) = [g for g in submitted.grades if g.name == "written"]
+        assert written.needs_manual_grade
+        assert written.auto_score is None
+
+
+def test_feedback_is_written_and_names_the_mistake(graded: Any) -> None:
+    exercise, course, _, _ = graded
+    page = (course / "feedback/mistaken" / f"{exercise.stem}.html").read_text("utf8")
+    named = [first_wrong(exercise, task).says for task in exercise.tasks]
+    assert any(says and says in page for says in named)
+    assert (course / "feedback/perfect" / f"{exercise.stem}.html").exists()

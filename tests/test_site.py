@@ -1,0 +1,309 @@
+"""The built site in a real browser: complete, alone, light, accessible, readable everywhere.
+
+Each page is visited once; the tests ask what was seen. Run `make book` first.
+"""
+
+import functools
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tools import repository
+from tools.book import HTML, pages
+
+PAGES = pages()
+CHAPTERS = [page for page in PAGES if len(Path(page).parts) == 3]
+ALL = [*PAGES, "search"]
+TEXTS = (".html", ".js", ".css", ".txt", ".json", ".ipynb", ".md", ".svg", ".inv", ".py", "")
+SECRETS = ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "### BEGIN", "### END", "grade_id")
+LEFTOVERS = ("thebe", "require.js", "requirejs", "html-manager", "mathjax@", "MathJax-script")
+FIRST_PAGE, LATER_PAGE = 1_500_000, 150_000  # bytes
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+READ_THROUGH = """async () => {
+  await document.fonts.ready;
+  for (let y = 0; y < document.body.scrollHeight; y += 700) {
+    window.scrollTo(0, y);
+    await new Promise(requestAnimationFrame);
+  }
+  await Promise.all([...document.images].map(i => i.decode().catch(() => 0)));
+  window.scrollTo(0, 0);
+  await new Promise(requestAnimationFrame);
+}"""
+WEIGHT = """() => [...performance.getEntriesByType("navigation"),
+  ...performance.getEntriesByType("resource")].reduce((sum, e) => sum + e.encodedBodySize, 0)"""
+CUT = """() => [...document.querySelectorAll("article *")]
+  .filter(e => !e.closest("math, svg, .fm-widget") && e.scrollWidth > e.clientWidth + 1
+    && getComputedStyle(e).overflowX !== "visible" && e.clientWidth > 0)
+  .map(e => e.outerHTML.slice(0, 120))"""
+WIDE_CODE = """() => [...document.querySelectorAll("article pre")]
+  .filter(e => e.scrollWidth > e.clientWidth + 1)
+  .filter(e => Math.max(...e.textContent.split("\\n").map(l => [...l.trimEnd()].length)) <= 72)
+  .map(e => e.textContent.slice(0, 80))"""
+NO_MOTION = "*, *::before, *::after { transition: none !important; animation: none !important; }"
+
+
+@dataclass
+class Visit:
+    """What one page did in the browser."""
+
+    weight: int = 0
+    gone: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    light: list[str] = field(default_factory=list)
+    dark: list[str] = field(default_factory=list)
+    wide_code: list[str] = field(default_factory=list)
+    cut_on_paper: list[str] = field(default_factory=list)
+    shifted: float = 0.0
+    over: dict[int, int] = field(default_factory=dict)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that keeps its log to itself."""
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    handler = functools.partial(Quiet, directory=str(HTML))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+def visit(browser: Any, site: str, page: str) -> Visit:
+    """Open a page as a newcomer, scroll through it, then look at it in every way a reader may."""
+    seen = Visit()
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    context.add_init_script(SHIFTS)
+    tab = context.new_page()
+    seen.gone, seen.heard = blocked(tab, site), complaints(tab)
+
+    def note(response: Any) -> None:
+        if response.status >= 400:
+            seen.failed.append(response.url)
+
+    tab.on("response", note)
+    tab.goto(f"{site}{page}.html")
+    tab.evaluate(READ_THROUGH)
+    seen.shifted = tab.evaluate("window.shifted")
+    seen.weight = tab.evaluate(WEIGHT)
+    heard = list(seen.heard)  # axe-core fetches stylesheets anew, from the wrong folder
+    failed = list(seen.failed)
+    tab.add_style_tag(content=NO_MOTION)
+    seen.wide_code = tab.evaluate(WIDE_CODE)
+    seen.light = barriers(tab)
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    seen.dark = barriers(tab)
+    tab.emulate_media(media="print", color_scheme="light")
+    for width in (390, 718):  # a phone; A4 between its margins
+        tab.set_viewport_size({"width": width, "height": 844})
+        tab.emulate_media(media="print" if width == 718 else "screen")
+        seen.over[width] = sideways(tab)
+    seen.cut_on_paper = tab.evaluate(CUT)
+    seen.heard, seen.failed = heard, failed
+    context.close()
+    return seen
+
+
+@pytest.fixture(scope="module")
+def visits(browser: Any, site: str) -> Any:
+    return functools.cache(functools.partial(visit, browser, site))
+
+
+@functools.cache
+def soup(page: str) -> BeautifulSoup:
+    return BeautifulSoup((HTML / f"{page}.html").read_text("utf8"), "html.parser")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_of_the_toc_is_built_with_its_title_and_its_place(page: str) -> None:
+    assert soup(page).select_one("article h1"), "no title"
+    marked = soup(page).select_one("nav.bd-links .current")
+    assert marked or page == PAGES[0], "not marked in the contents"
+    assert soup(page).html["lang"] == "en"
+
+
+def test_nothing_but_the_toc_is_published() -> None:
+    built = {f.relative_to(HTML).with_suffix("").as_posix() for f in HTML.rglob("*.html")}
+    built = {name for name in built if not name.startswith("_static/")}
+    assert built == {*ALL, "index"}
+    assert not (HTML / "_sources").exists()
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_a_page_asks_no_third_party_and_complains_of_nothing(visits: Any, page: str) -> None:
+    seen = visits(page)
+    assert (seen.gone, seen.failed, seen.heard) == ([], [], [])
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_a_page_works_from_a_folder(browser: Any, page: str) -> None:
+    tab = browser.new_page()
+    gone, heard = blocked(tab), complaints(tab)
+    tab.goto((HTML / f"{page}.html").as_uri())
+    assert tab.evaluate("document.documentElement.dataset.theme") in ("light", "dark")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert (gone, heard) == ([], [])
+    tab.close()
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_a_page_is_light(visits: Any, page: str) -> None:
+    own = (HTML / f"{page}.html").stat().st_size
+    images = {unquote(img["src"]) for img in soup(page).select("img[src]")}
+    own += sum(
+        ((HTML / page).parent / name).stat().st_size for name in images if ":" not in name
+    )
+    assert visits(page).weight < FIRST_PAGE, "as the first page, with nothing cached"
+    assert own < LATER_PAGE, "as a later page, with what pages share cached"
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_a_page_carries_no_script_twice_and_none_of_what_it_does_not_use(page: str) -> None:
+    scripts = [tag["src"].split("?")[0] for tag in soup(page).select("script[src]")]
+    assert len(scripts) == len(set(scripts))
+    text = str(soup(page).head) + " ".join(scripts)
+    assert not [word for word in (*LEFTOVERS, "fontawesome") if word.lower() in text.lower()]
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_every_picture_says_what_it_shows_and_keeps_its_place(page: str) -> None:
+    for image in soup(page).select("img"):
+        alt = image.get("alt", "")
+        assert len(alt.split()) >= 3, f"no real text: {image['src'][:60]}"
+        assert not re.search(r"\.(png|svg|jpe?g)$", alt)
+        assert image.get("width", "").isdigit(), image["src"][:60]
+        assert image.get("height", "").isdigit(), image["src"][:60]
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_a_page_has_no_barriers_in_light_and_in_dark(visits: Any, page: str) -> None:
+    assert visits(page).light == []
+    assert visits(page).dark == []
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_a_page_fits_a_phone_and_paper(visits: Any, page: str) -> None:
+    assert visits(page).over == {390: 0, 718: 0}
+    assert visits(page).cut_on_paper == []
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_nothing_moves_the_text_while_it_loads(visits: Any, page: str) -> None:
+    assert visits(page).shifted < 0.01
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_of_72_columns_never_scrolls(visits: Any, page: str) -> None:
+    assert visits(page).wide_code == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_mathematics_is_set_when_the_book_is_built(page: str) -> None:
+    assert not soup(page).select("merror, .math.notranslate, script[type='math/tex']")
+    words = " ".join(
+        text for text in soup(page).article.find_all(string=True) if not text.find_parents(
+            ["code", "pre", "math", "script", "style"]
+        )
+    )
+    assert not re.search(r"\$[^$\s][^$]*\$|\\(?:frac|sqrt|mathbb|sum)\b", words)
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_every_link_within_the_book_leads_somewhere(page: str) -> None:
+    for link in soup(page).select("a[href]"):
+        parts = urlsplit(link["href"])
+        if parts.scheme or parts.netloc:
+            continue
+        target = ((HTML / page).parent / unquote(parts.path)).resolve() if parts.path else None
+        name = target.relative_to(HTML.resolve()).with_suffix("").as_posix() if target else page
+        assert target is None or target.is_file(), link["href"]
+        if parts.fragment and (target is None or target.suffix == ".html"):
+            assert soup(name).find(id=unquote(parts.fragment)), link["href"]
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_chapter_opens_in_colab_at_the_configured_address(page: str) -> None:
+    home = repository.address().removeprefix("https://github.com/")
+    link = soup(page).select_one("a.header-link")
+    wanted = f"https://colab.research.google.com/github/{home}/blob/main/{page}.ipynb"
+    assert link
+    assert link["href"] == wanted
+    assert link.text == "Open in Colab"
+
+
+def test_every_place_names_the_same_repository() -> None:
+    named = repository.mentions()
+    assert named, "nothing names the repository"
+    assert {address for _, address in named} == {repository.address()}
+
+
+def test_no_solution_and_no_hidden_check_is_published() -> None:
+    files = [file for file in HTML.rglob("*") if file.is_file() and file.suffix in TEXTS]
+    assert len(files) > len(PAGES)
+    for file in files:
+        text = file.read_text("utf8", errors="replace")
+        assert not [word for word in SECRETS if word in text], file
+
+
+def test_the_readers_choice_of_colours_is_kept(browser: Any, site: str) -> None:
+    context = browser.new_context(color_scheme="light")
+    tab = context.new_page()
+    tab.goto(f"{site}{PAGES[0]}.html")
+    tab.click(".theme-switch-button")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 30)"
+    tab.goto(f"{site}{PAGES[-1]}.html")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    context.close()
+
+
+@pytest.mark.parametrize("home", ["http", "file"])
+def test_search_finds_a_chapter_by_a_word(browser: Any, site: str, home: str) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    heard = complaints(tab)
+    start = site if home == "http" else HTML.as_uri() + "/"
+    tab.goto(f"{start}{PAGES[0]}.html")
+    assert tab.locator("input[type=search]").count() == 1
+    tab.keyboard.press("/")
+    tab.keyboard.type("batch")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#search-results li a")
+    links = tab.locator("#search-results li a").evaluate_all("all => all.map(a => a.href)")
+    assert any("chapters/notation.html" in link for link in links), links
+    assert heard == []
+    context.close()
+
+
+def test_a_page_prints(browser: Any, site: str) -> None:
+    tab = browser.new_page()
+    tab.goto(f"{site}{CHAPTERS[0]}.html")
+    assert tab.pdf(format="A4").startswith(b"%PDF")
+    tab.close()

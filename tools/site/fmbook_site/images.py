@@ -1,0 +1,61 @@
+"""Every image says what it shows and how large it is, or the build warns.
+
+`fmbook.plot.show` puts alt text and size into the output's metadata; Sphinx would write a file name
+and no size, so that the text moves when the picture comes.
+"""
+
+from pathlib import Path
+
+import imagesize
+from docutils import nodes
+from myst_nb.core.render import NbElementRenderer
+from sphinx.util import logging
+
+LOGGER = logging.getLogger(__name__)
+WORDS = 3  # fewer cannot say what a picture shows
+render_image = NbElementRenderer.render_image
+
+
+def with_metadata(self, data):
+    """Render a notebook's image with the alt text and size of its output's metadata."""
+    own = data.output_metadata.get(data.mime_type) or {}
+    alt = own.get("alt") or data.output_metadata.get("alt") or ""
+    made = render_image(self, data)
+    for image in (node for node in made if isinstance(node, nodes.image)):
+        image["alt"] = alt
+    return made
+
+
+def check(app, doctree):
+    """Warn of images without a real text; add sizes; the first two of a page load at once."""
+    for number, image in enumerate(doctree.findall(nodes.image)):
+        alt, uri = image.get("alt", "").strip(), image.get("uri", "")
+        if len(alt.split()) < WORDS or Path(alt).name == Path(uri).name:
+            LOGGER.warning("an image without a text that says what it shows: %s", uri, location=image)
+        file = Path(app.srcdir) / uri.lstrip("/")
+        if ("width" not in image or "height" not in image) and file.exists():
+            width, height = imagesize.get(file)
+            if width > 0:
+                image["width"], image["height"] = str(width), str(height)
+        image["classes"].append("figure-card")
+        image["loading"] = "lazy" if number > 1 else "eager"
+
+
+def visit_image(self, node):
+    """Write an image with its numbers as attributes, as a browser needs them to keep its place."""
+    source = node["uri"]
+    if source in self.builder.images:
+        name = self.builder.images[source]
+        source = f"{self.builder.imgpath}/{name}"
+    attributes = {"src": source, "alt": node.get("alt", ""), "loading": node.get("loading", "eager")}
+    for side in ("width", "height"):
+        if str(node.get(side, "")).removesuffix("px").isdigit():
+            attributes[side] = str(node[side]).removesuffix("px")
+    self.body.append(self.emptytag(node, "img", "", **attributes))
+
+
+def connect(app):
+    """Called by the extension's setup."""
+    NbElementRenderer.render_image = with_metadata
+    app.add_node(nodes.image, override=True, html=(visit_image, lambda self, node: None))
+    app.connect("doctree-read", check)

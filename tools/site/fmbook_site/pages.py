@@ -1,0 +1,83 @@
+"""Each finished page: lean, accessible, marked with its part's hue, with a text link to Colab."""
+
+import re
+
+from fmbook_site import citations, palette
+
+KEPT_SCRIPTS = (  # all others (thebe, tabs, folds by script, doubled ones) do nothing for this book
+    "documentation_options.js",
+    "doctools.js",
+    "sphinx_highlight.js",
+    "clipboard.min.js",
+    "copybutton.js",
+    "scripts/sphinx-book-theme.js",
+    "site.js",
+    "searchtools.js",
+    "language_data.js",
+)
+DROPPED_STYLES = ("sphinx-thebe", "togglebutton", "sphinx-design", "design-style", "tabs")
+COPY_SCRIPTS = ("clipboard.min.js", "copybutton.js")
+
+
+def _name(file):
+    return str(getattr(file, "filename", None) or file)
+
+
+def lean(app, pagename, templatename, context, doctree):
+    """Keep only the scripts and styles that a page uses, each once."""
+    body = context.get("body", "")
+    seen, scripts = set(), []
+    for script in context["script_files"]:
+        name = _name(script).removeprefix("_static/")
+        wanted = name in KEPT_SCRIPTS and name not in seen
+        if wanted and not (name in COPY_SCRIPTS and 'class="highlight-' not in body):
+            scripts.append(script)
+            seen.add(name)
+    context["script_files"] = scripts
+    # in place: the builder's own list, to which a page may add
+    context["css_files"][:] = [
+        style
+        for style in dict.fromkeys(context["css_files"])
+        if not any(word in _name(style) for word in DROPPED_STYLES)
+    ]
+    if "<math" in body:
+        app.add_css_file("vendor/temml.css", priority=840)
+    if pagename == app.config.root_doc:
+        app.add_css_file("landing.css")
+    context["part"] = palette.part_of(pagename)
+
+
+def colab(app, pagename, templatename, context, doctree):
+    """The address of the page's notebook in Colab, from `repository` and `launch_buttons`."""
+    for button in context.get("header_buttons", []):
+        for entry in button.get("buttons", []):
+            if entry.get("text") == "Colab":
+                context["colab"] = entry["url"]
+
+
+def finish(html, pagename):
+    """The repairs that need the finished page."""
+    html = palette.mark(html, pagename)
+    html = citations.as_list(citations.fuse(html))
+    html = re.sub(r"(<table\b.*?</table>)", r'<div class="scrolls">\1</div>', html, flags=re.S)
+    return html
+
+
+def wrap(app):
+    """Send every page through `finish` on its way to the disk."""
+    if app.builder.format != "html":
+        return
+    render = app.builder.templates.render
+
+    def rendered(template, context):
+        html = render(template, context)
+        return finish(html, context["pagename"]) if "pagename" in context else html
+
+    app.builder.templates.render = rendered
+
+
+def connect(app):
+    """Called by the extension's setup."""
+    app.connect("builder-inited", wrap)
+    app.connect("html-page-context", lean, priority=600)
+    app.connect("html-page-context", colab, priority=600)
