@@ -162,9 +162,7 @@ def run_checks(exercise: Exercise, task: str, value: Any) -> dict[str, str]:
     return json.loads(said) if said else {grade_id(c): "died" for c in exercise.tests(task)}
 
 
-def _answered(
-    exercise: Exercise, names: dict[str, Any], task: str, value: Any
-) -> dict[str, Any]:
+def _answered(exercise: Exercise, names: dict[str, Any], task: str, value: Any) -> dict[str, Any]:
     """The names with an answer in place; adapters run again, so that they call this answer."""
     names = dict(names) | {task: value}
     for cell in exercise.cells:

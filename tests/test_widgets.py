@@ -533,9 +533,12 @@ def test_a_widget_that_breaks_leaves_its_picture(
     browser: Any, tmp_path: Path, make: Callable[[], BookWidget]
 ) -> None:
     page, file = browser.new_page(), tmp_path / "broken.html"
-    file.write_text(make().html().replace("function render(", "function other("), "utf8")
+    heard = complaints(page)
+    head = "function render({ model, el }) {"
+    file.write_text(html(make()).replace(head, f"{head} throw new Error('broken');"), "utf8")
     page.goto(file.as_uri())
     assert page.get_by_role("img", name=ALT).is_visible()
+    assert heard == ["exception: broken"]
     page.close()
 
 
@@ -552,12 +555,14 @@ def test_nothing_moves_while_the_page_loads(show: Callable[..., Opened]) -> None
 
 @pytest.mark.browser
 def test_hovering_over_tokens_does_not_move_them(show: Callable[..., Opened]) -> None:
-    page = show(attention("a very long sentence about a cat that sat"), width=390).page
-    tokens = page.locator(".fm-tokens label")
-    before = tokens.last.bounding_box()
-    for i in range(tokens.count()):
-        tokens.nth(i).hover()
-        assert tokens.last.bounding_box() == before
+    for head in (0, 1):  # short sentences with 100 %, long ones with less
+        words = attention("a cat sat and then a dog sat on it", head=head)
+        page = show(words, width=390).page
+        tokens = page.locator(".fm-tokens label")
+        before = tokens.last.bounding_box()
+        for i in (0, 1, 3, 9):
+            tokens.nth(i).hover()
+            assert tokens.last.bounding_box() == before
 
 
 @pytest.mark.browser

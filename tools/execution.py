@@ -46,8 +46,8 @@ def execution_key(notebook: Path) -> str:
     modules = library_modules("\n\n".join(map(TransformerManager().transform_cell, code)))
     for module in modules:
         digest.update(sources_hash(module).encode())
-        era = f"{module.rpartition('.')[0].replace('.', '/')}/*.toml"
-        for pattern in [*PACKAGE_DATA.get(module, []), era]:
+        folder = module.rpartition(".")[0].replace(".", "/") or "fmbook"
+        for pattern in [*PACKAGE_DATA.get(module, []), f"{folder}/*.toml"]:
             for file in sorted(ROOT.glob(pattern)):
                 digest.update(file.read_bytes())
     record = ROOT / f"fmbook/records/{notebook.stem}.json"
@@ -75,7 +75,7 @@ def is_stale(notebook: Path) -> bool:
     return entry is None or entry["key"] != execution_key(notebook)
 
 
-def store(notebook: Path, outputs: list[Any], cpu_seconds: float) -> None:
+def store(notebook: Path, key: str, outputs: list[Any], cpu_seconds: float) -> None:
     """Put a notebook into the journal, a chapter into the cache; one process at a time."""
     BUILD.mkdir(exist_ok=True)
     name = notebook.relative_to(ROOT).as_posix()
@@ -92,7 +92,7 @@ def store(notebook: Path, outputs: list[Any], cpu_seconds: float) -> None:
             bundle = CacheBundleIn(nb, str(notebook), data={"execution_seconds": cpu_seconds})
             get_cache(CACHE).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
             os.utime(notebook)  # so that Sphinx reads the page again
-        entry = {"key": execution_key(notebook), "cpu_seconds": round(cpu_seconds, 1)}
+        entry = {"key": key, "cpu_seconds": round(cpu_seconds, 1)}
         JOURNAL.write_text(json.dumps(journal() | {name: entry}, indent=1))
 
 
@@ -102,10 +102,13 @@ class Keeper:
     def __init__(self) -> None:
         self.passed: dict[Path, list[Any]] = {}
         self.failed: set[Path] = set()
+        self.keys: dict[Path, str] = {}  # made before the run: what changes meanwhile is run again
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: Any, call: Any) -> Any:
         report = yield
+        if hasattr(item, "test_outputs") and call.when == "setup" and item.path not in self.keys:
+            self.keys[item.path] = execution_key(item.path)
         if hasattr(item, "test_outputs") and call.when == "call":
             if report.passed:
                 self.passed.setdefault(item.path, []).append(item.test_outputs)
@@ -132,7 +135,7 @@ class Keeper:
             )
         if used > budget:
             pytest.fail(f"{item.path.name}: {used:.1f} CPU-seconds of {budget:.0f}", pytrace=False)
-        store(item.path, outputs, used)
+        store(item.path, self.keys[item.path], outputs, used)
 
 
 def pytest_configure(config: Any) -> None:

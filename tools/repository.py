@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 CONFIG = "_config.yml"
 FIELD = re.compile(r"^(repository:[^\n]*\n(?:[ \t]+[^\n]*\n)*?[ \t]+url:)[ \t]*(\S*)", re.M)
+HOME = re.compile(r"(?:https://|(?:ssh://)?git@)github\.com[:/]([\w.-]+)/([\w.-]+?)(?:\.git)?/?")
 REPEATED = (  # how other files write the address
     re.compile(r"(?<=colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+(?=/)"),
     re.compile(r"(?<=git\+https://github\.com/)[\w.-]+/[\w.-]+?(?=@|\.git|[\"'\s]|$)"),
@@ -32,11 +33,9 @@ def normal(address):
     Raises:
         ValueError: it is not on GitHub, from where Colab opens notebooks.
     """
-    found = re.fullmatch(
-        r"(?:https://|git@|ssh://git@)github\.com[:/]([\w.-]+)/([\w.-]+?)(?:\.git)?/?", address.strip()
-    )
+    found = HOME.fullmatch(address.strip())
     if not found:
-        raise ValueError(f"not the address of a repository on GitHub, which Colab needs: {address!r}")
+        raise ValueError(f"Colab needs a repository on GitHub, and this is none: {address!r}")
     return f"https://github.com/{found[1]}/{found[2]}"
 
 
@@ -58,9 +57,7 @@ def files(root=ROOT):
     deep = [f for name in FOLDERS for f in (root / name).rglob("*") if f.suffix in SUFFIXES]
     skipped = ("vendor", ".ipynb_checkpoints", "__pycache__")
     mine = Path(__file__).name
-    return sorted(
-        f for f in tops + deep if not set(skipped) & set(f.parts) and f.name != mine
-    )
+    return sorted(f for f in tops + deep if not set(skipped) & set(f.parts) and f.name != mine)
 
 
 def mentions(root=ROOT):

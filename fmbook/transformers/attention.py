@@ -53,6 +53,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
 def causal_mask(T: int) -> Tensor:
     """The mask (T, T) by which position t attends to itself and to what came before it.
 
+    Source: vaswani2017attention, section 3.2.3.
+
     >>> causal_mask(3).int().tolist()
     [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
     """
@@ -199,7 +201,7 @@ def repeated_tokens(B: int, period: int, V: int, generator: torch.Generator) -> 
 
     The first half cannot be predicted; the second can, by who finds the earlier place.
 
-    Source: olsson2022context, "Data Collection" (there 25 tokens, said four times).
+    Source: olsson2022incontext, "Data Collection" (there 25 tokens, said four times).
 
     >>> repeated_tokens(4, 5, 64, torch.Generator().manual_seed(0)).shape
     torch.Size([4, 10])
@@ -213,7 +215,7 @@ def head_scores(weights: Tensor, period: int) -> tuple[Tensor, Tensor]:
     First to the previous token (queries 1 on). Second, the induction score: to the token after
     the last occurrence of the query's token, `period` - 1 places back (queries `period` on).
 
-    Source: olsson2022context, "Data Collection", previous token and prefix matching.
+    Source: olsson2022incontext, "Data Collection", previous token and prefix matching.
 
     >>> previous, induction = head_scores(torch.eye(6).roll(-1, 1)[None], period=3)
     >>> previous.tolist(), induction.tolist()

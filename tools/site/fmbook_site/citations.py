@@ -10,10 +10,13 @@ from sphinxcontrib.bibtex.plugin import register_plugin
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
+NAMES = r"[\w’'-]+(?:(?:, [\w’'-]+)*,? (?:and|&amp;) [\w’'-]+| et al\.)?"
+WHERE = r"(?:, [^()<>]{1,60})?"  # a section, a table, a page
 SAID = re.compile(
-    r"(?P<words>[\w’'-]+(?:(?:, [\w’'-]+)*,? (?:and|&amp;) [\w’'-]+| et al\.)? \(\d{4}[a-z]?\))\s+"
-    r'<span class="bibtex-citation" id="(?P<id>[^"]+)">\(<a class="reference internal" href="(?P<href>[^"]+)"'
-    r'(?: title="[^"]*")?>(?:(?!</a>).)*</a>\)</span>'
+    rf"(?P<words>{NAMES} (?:\(\d{{4}}[a-z]?{WHERE}\)|\d{{4}}[a-z]?{WHERE}))\s+"
+    r'<span class="bibtex-citation" id="(?P<id>[^"]+)">'
+    r'\(<a class="reference internal" href="(?P<href>[^"]+)"(?: title="[^"]*")?>'
+    r"(?P<label>(?:(?!</a>).)*)</a>\)</span>"
 )
 
 
@@ -31,7 +34,16 @@ def fuse(html):
     ...      'internal" href="b.html#v">Hu <em>et al.</em>, 2021</a>)</span>.')
     '<a class="citation" id="id1" href="b.html#v">Hu et al. (2021)</a>.'
     """
-    return SAID.sub(r'<a class="citation" id="\g<id>" href="\g<href>">\g<words></a>', html)
+
+    def link(found):
+        label = re.sub("<[^>]+>", "", found["label"])
+        same = {label.split()[0].strip(","), label.split()[-1]} <= set(
+            re.findall(r"[\w’'-]+", found["words"])
+        )
+        text = f'<a class="citation" id="{found["id"]}" href="{found["href"]}">{found["words"]}</a>'
+        return text if same else found[0]
+
+    return SAID.sub(link, html)
 
 
 def as_list(html):

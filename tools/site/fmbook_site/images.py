@@ -31,7 +31,9 @@ def check(app, doctree):
     for number, image in enumerate(doctree.findall(nodes.image)):
         alt, uri = image.get("alt", "").strip(), image.get("uri", "")
         if len(alt.split()) < WORDS or Path(alt).name == Path(uri).name:
-            LOGGER.warning("an image without a text that says what it shows: %s", uri, location=image)
+            LOGGER.warning(
+                "an image without a text that says what it shows: %s", uri, location=image
+            )
         file = Path(app.srcdir) / uri.lstrip("/")
         if ("width" not in image or "height" not in image) and file.exists():
             width, height = imagesize.get(file)
@@ -47,7 +49,11 @@ def visit_image(self, node):
     if source in self.builder.images:
         name = self.builder.images[source]
         source = f"{self.builder.imgpath}/{name}"
-    attributes = {"src": source, "alt": node.get("alt", ""), "loading": node.get("loading", "eager")}
+    attributes = {
+        "src": source,
+        "alt": node.get("alt", ""),
+        "loading": node.get("loading", "eager"),
+    }
     for side in ("width", "height"):
         if str(node.get(side, "")).removesuffix("px").isdigit():
             attributes[side] = str(node[side]).removesuffix("px")

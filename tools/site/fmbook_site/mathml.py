@@ -3,6 +3,8 @@
 All formulae that are new since the last build go through one run of Node.
 """
 
+import hashlib
+import html
 import json
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ LOGGER = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VENDOR = HERE.parents[2] / "chapters" / "assets" / "vendor"
 TEMML = VENDOR / "temml.cjs"
+SCRIPT = HERE / "mathml.js"
 
 
 def node_command():
@@ -28,10 +31,8 @@ def node_command():
 
 def convert(wanted):
     """Render [(tex, display)] to a list of {"mathml": ...} or {"error": ...} by one run of Node."""
-    if not TEMML.exists():
-        raise ExtensionError(f"{TEMML} is missing: run `python -m tools.vendor`")
     text = json.dumps([{"tex": tex, "display": display} for tex, display in wanted])
-    command = [*node_command(), str(HERE / "mathml.js"), str(TEMML)]
+    command = [*node_command(), str(SCRIPT), str(TEMML)]
     ran = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf8")
     if ran.returncode:
         raise ExtensionError(f"Temml failed: {ran.stderr.strip()[-400:]}")
@@ -42,10 +43,10 @@ class Formulae:
     """What was rendered, kept beside the doctrees from build to build."""
 
     def __init__(self, folder):
-        self.file = Path(folder) / "mathml.json"
-        self.made, self.wanted = {}, {}
-        if self.file.exists() and self.file.stat().st_mtime > HERE.joinpath("mathml.js").stat().st_mtime:
-            self.made = json.loads(self.file.read_text("utf8"))
+        made_by = hashlib.sha256(SCRIPT.read_bytes() + TEMML.with_name("STAMP").read_bytes())
+        self.file = Path(folder) / f"mathml-{made_by.hexdigest()[:12]}.json"
+        self.wanted: dict[str, tuple[str, bool]] = {}
+        self.made = json.loads(self.file.read_text("utf8")) if self.file.exists() else {}
 
     @staticmethod
     def key(tex, display):
@@ -71,12 +72,14 @@ class Formulae:
         result = self.made[self.key(tex, display)]
         if "error" in result:
             LOGGER.warning("TeX not understood: %s in %r", result["error"], tex, location=where)
-            return nodes.Text(tex).astext()
+            return f"<code>{html.escape(tex)}</code>"
         return result["mathml"]
 
 
 def start(app):
     """Open the store of formulae."""
+    if not TEMML.exists():
+        raise ExtensionError(f"{TEMML} is missing: run `python -m tools.vendor`")
     app.fmbook_formulae = Formulae(app.doctreedir)
 
 

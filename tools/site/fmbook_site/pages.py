@@ -1,6 +1,8 @@
 """Each finished page: lean, accessible, marked with its part's hue, with a text link to Colab."""
 
 import re
+import shutil
+from pathlib import Path
 
 from fmbook_site import citations, palette
 
@@ -16,6 +18,19 @@ KEPT_SCRIPTS = (  # all others (thebe, tabs, folds by script, doubled ones) do n
     "language_data.js",
 )
 DROPPED_STYLES = ("sphinx-thebe", "togglebutton", "sphinx-design", "design-style", "tabs")
+UNUSED = (  # what the theme and its extensions copy beside the pages, and no page asks for
+    "vendor/fontawesome",
+    "vendor/STAMP",
+    "scripts/fontawesome*",
+    "**/*.map",
+    "locales",
+    "images",
+    "sphinx-thebe*",
+    "sphinx-design*",
+    "design-tabs.js",
+    "togglebutton*",
+    "*macros.html",
+)
 COPY_SCRIPTS = ("clipboard.min.js", "copybutton.js")
 
 
@@ -57,7 +72,7 @@ def colab(app, pagename, templatename, context, doctree):
 
 def finish(html, pagename):
     """The repairs that need the finished page."""
-    html = palette.mark(html, pagename)
+    html = palette.plain(palette.mark(html, pagename))
     html = citations.as_list(citations.fuse(html))
     html = re.sub(r"(<table\b.*?</table>)", r'<div class="scrolls">\1</div>', html, flags=re.S)
     return html
@@ -76,8 +91,17 @@ def wrap(app):
     app.builder.templates.render = rendered
 
 
+def tidy(app, exception):
+    """Remove what no page asks for."""
+    static = Path(app.outdir) / "_static"
+    for pattern in UNUSED:
+        for found in list(static.glob(pattern)):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+
 def connect(app):
     """Called by the extension's setup."""
     app.connect("builder-inited", wrap)
     app.connect("html-page-context", lean, priority=600)
     app.connect("html-page-context", colab, priority=600)
+    app.connect("build-finished", tidy, priority=900)

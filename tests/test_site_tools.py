@@ -1,0 +1,98 @@
+"""The site's own tools: its Sphinx extension, what it vendors, the repository's address."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools import repository, vendor
+
+
+def test_every_place_names_the_same_repository() -> None:
+    named = repository.mentions()
+    assert named, "nothing names the repository"
+    assert {address for _, address in named} == {repository.address()}
+
+
+CONF = """
+import sys
+sys.path.insert(0, {site!r})
+extensions = ["myst_nb", "fmbook_site"]
+myst_enable_extensions = ["dollarmath"]
+html_math_renderer = "temml"
+"""
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Build one page of Markdown with the book's extension; returns its HTML and the warnings."""
+
+    def run(text: str) -> tuple[str, str]:
+        folder = tmp_path_factory.mktemp("book")
+        (folder / "conf.py").write_text(CONF.format(site=str(repository.ROOT / "tools/site")))
+        (folder / "index.md").write_text(f"# A page\n\n{text}\n", "utf8")
+        shutil.copy(repository.ROOT / "chapters/assets/favicon.svg", folder / "strokes.svg")
+        command = [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-b",
+            "html",
+            str(folder),
+            str(folder / "out"),
+        ]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        return (folder / "out/index.html").read_text("utf8"), ran.stderr
+
+    return run
+
+
+def test_what_temml_cannot_read_and_pictures_without_text_are_warnings(build: Any) -> None:
+    page, warnings = build(
+        "$x_t$ and $\\frac{1$ and $\\nosuch$\n\n![](strokes.svg) ![strokes.svg](strokes.svg) "
+        "![six strokes side by side](strokes.svg)"
+    )
+    assert page.count("<math") == 1
+    assert warnings.count("TeX not understood") == 2, warnings
+    assert warnings.count("an image without a text that says what it shows") == 2, warnings
+
+
+def test_a_citation_makes_the_words_before_it_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(repository.ROOT / "tools/site"))
+    from fmbook_site.citations import fuse
+
+    cited = (
+        '<span class="bibtex-citation" id="i">(<a class="reference internal" href="b.html#v" '
+        'title="T">Hu <em>et al.</em>, 2021</a>)</span>'
+    )
+    link = '<a class="citation" id="i" href="b.html#v">'
+    assert fuse(f"by Hu et al. (2021) {cited}.") == f"by {link}Hu et al. (2021)</a>."
+    assert fuse(f"Hu, Shen, and Wallis (2021) {cited}") == f"{link}Hu, Shen, and Wallis (2021)</a>"
+    assert fuse(f"Hu et al. (2021, table 2) {cited}") == f"{link}Hu et al. (2021, table 2)</a>"
+    assert fuse(f"(see Hu et al. 2021 {cited})") == f"(see {link}Hu et al. 2021</a>)"
+    for other in (f"as is known {cited}", f"in 2021 {cited}", f"Ho et al. (2021) {cited}"):
+        assert fuse(other) == other
+
+
+def test_the_address_is_set_in_every_place(tmp_path: Path) -> None:
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "_config.yml").write_text(
+        "repository: # one place\n  url: https://github.com/a/b\n"
+    )
+    colab = "[x](https://colab.research.google.com/github/a/b/blob/main/x.ipynb)"
+    (tmp_path / "chapters/x.md").write_text(f"{colab} git+https://github.com/a/b@v1 github.com/x/y")
+    repository.write("git@github.com:new-home/the.book.git", tmp_path)
+    assert repository.address(tmp_path) == "https://github.com/new-home/the.book"
+    assert {u for _, u in repository.mentions(tmp_path)} == {"https://github.com/new-home/the.book"}
+    assert "github.com/x/y" in (tmp_path / "chapters/x.md").read_text()
+    with pytest.raises(ValueError, match="Colab needs"):
+        repository.write("https://example.org/a/b", tmp_path)
+
+
+def test_what_is_vendored_is_taken_once() -> None:
+    assert vendor.is_complete()
+    assert (vendor.VENDOR / "math.woff").stat().st_size < 400_000
