@@ -4,6 +4,7 @@ Left out: everything matplotlib already does well. Draw on the Axes that `axes` 
 """
 
 import io
+import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -187,13 +188,12 @@ def show(ax: Any, *, alt: str) -> Any:
     while not hasattr(first, "figure"):  # an array or a list of Axes
         first = first[0]
     png, width, height = picture(first.figure)
-    try:
-        from IPython.display import display
-    except ImportError:  # outside notebooks there is nowhere to show it
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:  # outside notebooks it is drawn, no more
         return ax
     data = {"image/png": png, "text/plain": f"[figure: {alt}]"}
     shape = {"width": width, "height": height, "alt": alt}
-    display(data, raw=True, metadata={"image/png": shape, "alt": alt})
+    ipython.display.display(data, raw=True, metadata={"image/png": shape, "alt": alt})
     return ax
 
 

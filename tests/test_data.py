@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import pytest
 
 from fmbook import archives, data
 
+mail, wordnet = cache(data.mail), cache(data.wordnet)
 ROWS: dict[str, Callable[[], int]] = {
-    "mail": lambda: len(data.mail()),
+    "mail": lambda: len(mail()),
     "shakespeare": lambda: len(data.shakespeare()),
     "encyclopedia": lambda: len(data.encyclopedia()),
     "digits": lambda: len(data.digits()[0]),
-    "wordnet": lambda: len(data.wordnet()),
+    "wordnet": lambda: len(wordnet()),
 }
 
 
@@ -132,15 +134,15 @@ def test_a_card_names_the_fields_of_its_rows(name: str, row: type) -> None:
 
 
 def test_mail_has_headers_text_label_and_date_in_utc() -> None:
-    mails = data.mail()
-    assert sum(mail.spam for mail in mails) == 1896
-    assert [mail.id for mail in mails] == sorted({mail.id for mail in mails})
-    assert all(mail.spam == mail.group.startswith("spam") for mail in mails)
-    assert {mail.id.split("/")[0] for mail in mails} == {mail.group for mail in mails}
-    assert all(mail.date is None or mail.date.endswith("+00:00") for mail in mails)
-    assert sum("=?" in mail.subject for mail in mails) < 10  # encoded words are decoded
-    assert sum(bool(mail.sender) for mail in mails) > 6000
-    assert all(mail.text == f"{mail.subject}\n{mail.body}" for mail in mails[:50])
+    mails = mail()
+    assert sum(m.spam for m in mails) == 1896
+    assert [m.id for m in mails] == sorted({m.id for m in mails})
+    assert all(m.spam == m.group.startswith("spam") for m in mails)
+    assert {m.id.split("/")[0] for m in mails} == {m.group for m in mails}
+    assert all(m.date is None or m.date.endswith("+00:00") for m in mails)
+    assert sum("=?" in m.subject for m in mails) < 10  # encoded words are decoded
+    assert sum(bool(m.sender) for m in mails) > 6000
+    assert all(m.text == f"{m.subject}\n{m.body}" for m in mails[:50])
 
 
 def test_shakespeare_is_in_one_spelling_and_public() -> None:
@@ -163,7 +165,7 @@ def test_digits_are_images_between_0_and_1_with_each_label_about_equally_often()
 
 
 def test_wordnet_leads_from_the_penguin_to_the_entity() -> None:
-    nouns = {synset.id: synset for synset in data.wordnet()}
+    nouns = {synset.id: synset for synset in wordnet()}
     at = next(s for s in nouns.values() if s.words == ("penguin",))
     chain = [at.words[0]]
     while at.parents:

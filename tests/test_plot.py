@@ -7,10 +7,11 @@ import sys
 from itertools import combinations
 from typing import Any
 
+import IPython
+import IPython.display
 import matplotlib as mpl
 import numpy as np
 import pytest
-from IPython.utils.capture import capture_output
 from PIL import Image
 
 from fmbook import plot
@@ -43,13 +44,18 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def shown(ax: Any, alt: str = ALT) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a notebook receives: the data and the metadata of the one output."""
-    with capture_output() as captured:
-        assert plot.show(ax, alt=alt) is ax
-    (output,) = captured.outputs
-    assert (captured.stdout, captured.stderr) == ("", "")
-    return output.data, output.metadata
+@pytest.fixture
+def outputs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """What a notebook receives, as (data, metadata)."""
+    received: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def display(data: dict[str, Any], *, raw: bool, metadata: dict[str, Any]) -> None:
+        assert raw
+        received.append((data, metadata))
+
+    monkeypatch.setattr(IPython, "get_ipython", lambda: True)
+    monkeypatch.setattr(IPython.display, "display", display)
+    return received
 
 
 def lines(n: int = 100) -> Any:
@@ -217,16 +223,27 @@ def test_the_map_for_heat_maps_is_even_in_lightness() -> None:
 # showing
 
 
-def test_show_returns_its_axes_and_puts_the_text_where_the_site_looks() -> None:
+def test_show_returns_its_axes_and_puts_the_text_where_the_site_looks(outputs: Any) -> None:
     ax = plot.axes()
-    data, metadata = shown(ax)
+    assert plot.show(ax, alt=ALT) is ax
+    ((data, metadata),) = outputs
     assert metadata["alt"] == metadata["image/png"]["alt"] == ALT
     assert ALT in data["text/plain"]
     assert (metadata["image/png"]["width"], metadata["image/png"]["height"]) == (480, 288)
-    grid = plot.axes(rows=1, columns=2)
-    shown(grid)
-    shown(list(grid))
-    shown(plot.axes(rows=2, columns=2))
+
+
+def test_small_multiples_are_one_figure(outputs: Any) -> None:
+    grid, row = plot.axes(rows=2, columns=2), plot.axes(columns=2)
+    for shown in (grid, row, list(row), grid[1, 1]):
+        assert plot.show(shown, alt=ALT) is shown
+    assert len(outputs) == 4
+    assert outputs[0] == outputs[3]
+
+
+def test_outside_a_notebook_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    ax = plot.axes()
+    assert plot.show(ax, alt=ALT) is ax
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("alt", ["", "a plot", "loss over many steps", "    ", "x" * 100, None, 7])
@@ -237,8 +254,9 @@ def test_a_text_that_says_too_little_is_refused(alt: Any) -> None:
         plot.show(plot.axes())  # type: ignore[call-arg]
 
 
-def test_the_picture_is_small_sharp_and_on_a_light_card() -> None:
-    data, metadata = shown(lines())
+def test_the_picture_is_small_sharp_and_on_a_light_card(outputs: Any) -> None:
+    plot.show(lines(), alt=ALT)
+    ((data, metadata),) = outputs
     png = data["image/png"]
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     size = struct.unpack(">II", png[16:24])
@@ -272,4 +290,5 @@ def test_a_heat_map_keeps_its_shades() -> None:
 
 
 def test_the_same_figure_is_the_same_bytes() -> None:
-    assert plot.picture(lines()[0, 0].figure) == plot.picture(lines()[0, 0].figure)
+    one, same = (plot.curve(plot.axes(), [0, 1], [0, 1], "rules", "rules") for _ in range(2))
+    assert plot.picture(one.figure) == plot.picture(same.figure)

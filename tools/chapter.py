@@ -131,6 +131,27 @@ def in_another_style():
     raise NotImplementedError
 '''
 
+FILES = {
+    "chapters/{era}/{stem}.py": CHAPTER,
+    "solutions/{era}/{stem}.py": SOLUTION,
+    "fmbook/{era}/{stem}.py": MODULE,
+    "tests/{era}/test_{stem}.py": TESTS,
+    "tests/{era}/answers_{stem}.py": ANSWERS,
+}
+
+
+def _words(era: str, stem: str) -> dict[str, str]:
+    """What the templates are filled with."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["repository"]
+    blob = f"{config['url']}/blob/{config['branch']}"
+    return {
+        "era": era,
+        "stem": stem,
+        "title": stem.replace("_", " ").capitalize(),
+        "colab": blob.replace("github.com", "colab.research.google.com/github"),
+        "setup": SETUP.format(url=config["url"], version=fmbook.__version__),
+    }
+
 
 def lay_out(root: Path, era: str, stem: str) -> list[Path]:
     """Write the five files of a chapter below `root`; returns them.
@@ -142,36 +163,26 @@ def lay_out(root: Path, era: str, stem: str) -> list[Path]:
         raise ValueError(f"no era {era!r}; there are: {', '.join(palette()['era'])}")
     if not re.fullmatch(r"[a-z]+(_[a-z]+)*", stem):
         raise ValueError(f"a stem is lower-case words joined by _ and has no numbers; got {stem!r}")
-    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["repository"]
-    blob = f"{config['url']}/blob/{config['branch']}"
-    words = {
-        "era": era,
-        "stem": stem,
-        "title": stem.replace("_", " ").capitalize(),
-        "colab": blob.replace("github.com", "colab.research.google.com/github"),
-        "setup": SETUP.format(url=config["url"], version=fmbook.__version__),
-    }
-    files = {
-        root / f"chapters/{era}/{stem}.py": CHAPTER,
-        root / f"solutions/{era}/{stem}.py": SOLUTION,
-        root / f"fmbook/{era}/{stem}.py": MODULE,
-        root / f"tests/{era}/test_{stem}.py": TESTS,
-        root / f"tests/{era}/answers_{stem}.py": ANSWERS,
-    }
+    files = {root / place.format(era=era, stem=stem): text for place, text in FILES.items()}
     present = [f for f in files if f.exists() or f.with_suffix(".ipynb").exists()]
     if present:
         raise ValueError(f"{present[0].relative_to(root)} is there already; nothing was written")
-    written = []
-    for file, template in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if file.parts[-3] in ("fmbook", "tests") and not (file.parent / "__init__.py").exists():
-            (file.parent / "__init__.py").write_text(f'"""The era {era}."""\n', "utf8")
-        file.write_text(template.format(**words), "utf8")
-        if template in (CHAPTER, SOLUTION):
-            text, file = file, to_notebook(file)
-            text.unlink()
-        written.append(file)
-    return written
+    words = _words(era, stem)
+    return [_write(file, template.format(**words)) for file, template in files.items()]
+
+
+def _write(file: Path, text: str) -> Path:
+    """Write one file; what belongs to a tree of notebooks becomes one."""
+    tree = file.parts[-3]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if tree in ("fmbook", "tests") and not (file.parent / "__init__.py").exists():
+        (file.parent / "__init__.py").write_text(f'"""The era {file.parts[-2]}."""\n', "utf8")
+    file.write_text(text, "utf8")
+    if tree in ("fmbook", "tests"):
+        return file
+    notebook = to_notebook(file)
+    file.unlink()
+    return notebook
 
 
 def main() -> None:

@@ -55,6 +55,8 @@ def _content(node: object) -> str:
     kinds = ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef
     if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
         fields["body"] = node.body[1:]
+    if isinstance(node, ast.JoinedStr):  # some versions keep empty pieces
+        fields["values"] = [v for v in node.values if getattr(v, "value", None) != ""]
     said = [f"{key}={_content(value)}" for key, value in fields.items() if value not in (None, [])]
     return f"{type(node).__name__}({','.join(said)})"
 
@@ -85,7 +87,7 @@ def sources_hash(module: str) -> str:
 def stale(stem: str) -> bool:
     """Whether the code that made a record has changed since (or the record is missing)."""
     try:
-        return bool(load(stem)["sources"] != sources_hash(f"fmbook.records.{stem}"))
+        return bool(load(stem).get("sources") != sources_hash(f"fmbook.records.{stem}"))
     except ValueError:
         return True
 

@@ -34,6 +34,8 @@ def _is_variable(term: Term) -> bool:
 def substitute(term: Term, bindings: Bindings) -> Term:
     """The term with every bound variable replaced by what it is bound to, all the way down.
 
+    Source: robinson1965machine.
+
     >>> substitute(("is", "?x", ("kind", "?y")), {"?x": "?z", "?z": "penguin"})
     ('is', 'penguin', ('kind', '?y'))
     """
@@ -49,7 +51,7 @@ def unify(a: Term, b: Term, bindings: Bindings | None = None) -> Bindings | None
 
     A variable never becomes part of its own value (the occurs check). `bindings` is not changed.
 
-    Source: robinson1965machine, section 5.
+    Source: robinson1965machine.
 
     >>> unify(("is", "?x", "bird"), ("is", "penguin", "?y"))
     {'?x': 'penguin', '?y': 'bird'}
@@ -85,12 +87,14 @@ def _variables(term: Term) -> dict[str, None]:
 def combine(a: float, b: float) -> float:
     """The certainty, in -1..1, that two pieces of evidence give together.
 
-    Of one sign they use up what doubt is left; of different signs the weaker cancels part of the
-    stronger. This is van Melle's form, which EMYCIN used; shortliffe1975model had kept evidence for
-    and against apart and subtracted them at the end.
+    Of one sign they use up what doubt is left, as in shortliffe1975model; of different signs the
+    weaker cancels part of the stronger. That is the later form, of EMYCIN: in 1975 evidence for
+    and against was kept apart, and subtracted at the end.
 
     Raises:
         ValueError: a certainty is out of range, or one is 1 while the other is -1.
+
+    Source: shortliffe1975model; buchanan1984rule.
 
     >>> round(combine(0.6, 0.5), 3), round(combine(0.6, -0.5), 3)
     (0.8, 0.2)
@@ -109,6 +113,8 @@ class Rule:
     Raises:
         ValueError: the conclusion has a variable that no condition binds, a condition or the
             conclusion begins with a variable, or the certainty is out of range.
+
+    Source: davis1977production.
 
     >>> print(Rule("kinds", (("is", "?x", "?y"), ("is", "?y", "?z")), ("is", "?x", "?z")))
     kinds: if is ?x ?y and is ?y ?z, then is ?x ?z (1.00)
@@ -228,6 +234,8 @@ def forward(
     Raises:
         ValueError: `prefer` is none of these.
 
+    Source: forgy1982rete, for the cycle of matching, choosing and acting.
+
     >>> kinds = Rule("kinds", (("is", "?x", "?y"), ("is", "?y", "?z")), ("is", "?x", "?z"))
     >>> memory = forward([("is", "penguin", "bird"), ("is", "bird", "animal")], [kinds])
     >>> memory.matches(("is", "penguin", "?z"))
@@ -273,7 +281,9 @@ def backward(goal: Term, facts: Facts, rules: Iterable[Rule], ask: Ask | None = 
 
     Works from the goal to the rules that conclude it, to the goals that their conditions are. A
     question that no fact and no rule can answer goes to `ask(question, why)`, which returns a
-    certainty; `why` says which rules need the answer, as MYCIN answers WHY.
+    certainty; `why` says which rules need the answer, as MYCIN answered WHY.
+
+    Source: davis1977production.
 
     >>> kinds = Rule("kinds", (("is", "?x", "?y"), ("is", "?y", "?z")), ("is", "?x", "?z"))
     >>> facts = [("is", "penguin", "bird"), ("is", "bird", "animal"), ("is", "oak", "tree")]
@@ -322,6 +332,8 @@ class Knowledge:
     A sign is a name, a place to look (a header, "body", or "lower" for the body in lower case) and
     a regular expression: where it matches, the fact is the name with what its groups caught. A
     missing header reads as empty.
+
+    Source: davis1977production, for knowledge that stands apart from the engine.
 
     >>> base = Knowledge.read("spam")
     >>> [str(rule) for rule in base.rules if rule.name == "free"]

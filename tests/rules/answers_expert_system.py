@@ -154,7 +154,7 @@ def sign_is_lost(a, b):
     return a + b * (1 - abs(a))
 
 
-@wrong("combine", cell="combine-hidden-refuses", says="1 and -1 contradict each other")
+@wrong("combine", cell="combine-hidden-refuses", says="1 against -1 is a contradiction")
 def divides_by_zero(a, b):
     if not (-1 <= a <= 1 and -1 <= b <= 1):
         raise ValueError("no certainties")
@@ -163,7 +163,7 @@ def divides_by_zero(a, b):
     return a + b * (1 - abs(a))
 
 
-@wrong("combine", cell="combine-hidden-refuses", says="-1 and 1 contradict each other")
+@wrong("combine", cell="combine-hidden-refuses", says="-1 against 1 is a contradiction")
 def contradicts_in_one_order(a, b):
     if not (-1 <= a <= 1 and -1 <= b <= 1) or (a == 1 and b == -1):
         raise ValueError("no certainties")
@@ -1427,30 +1427,34 @@ def one_new_fact_at_a_time(facts, rules):
 
 
 @right("consequences")
-def with_the_memory_of_the_library(facts, rules):
-    memory = library.Memory(facts)
+def by_lists_of_lists(facts, rules):
+    """No generators: every way as a list, every reason with its premises as lists turned tuples."""
+    reasons = {fact: [("given", 1.0, ())] for fact in facts}
 
-    def ways(rule, bindings, premises):
-        rest = rule.conditions[len(premises) :]
-        if not rest:
+    def ways(rule, known, bindings, premises):
+        rest = list(rule.conditions)[len(premises) :]
+        if rest == []:
             return [(bindings, premises)]
         pattern = substitute(rest[0], bindings)
         found = []
-        for fact in list(memory.reasons):
-            extended = library.unify(pattern, fact, bindings)
+        for fact in known:
+            extended = library.unify(fact, pattern, bindings)
             if extended is not None:
-                found += ways(rule, extended, [*premises, fact])
+                found = found + ways(rule, known, extended, [*premises, fact])
         return found
 
     new = True
     while new:
-        found = [(rule, *way) for rule in rules for way in ways(rule, {}, [])]
-        news = [
-            memory.add(substitute(rule.conclusion, b), rule.name, rule.certainty, tuple(premises))
-            for rule, b, premises in found
-        ]
-        new = any(news)
-    return dict(memory.reasons)
+        new = []
+        for rule in rules:
+            for bindings, premises in ways(rule, list(reasons), {}, []):
+                fact = substitute(rule.conclusion, bindings)
+                reason = (rule.name, rule.certainty, tuple(premises))
+                if fact not in reasons or reason not in reasons[fact]:
+                    new.append((fact, reason))
+        for fact, reason in dict.fromkeys(new):
+            reasons[fact] = [*reasons.get(fact, []), reason]
+    return reasons
 
 
 # prove_repaired -----------------------------------------------------------------------------------
@@ -1623,7 +1627,7 @@ def a_number_for_each_pattern(goal, facts, rules):
 @wrong(
     "prove_repaired",
     cell="prove_repaired-hidden-rules",
-    says="the words of a rule got new names too",
+    says="are its words renamed too, and not",
 )
 def renames_words_too(goal, facts, rules):
     numbers = count()

@@ -38,7 +38,7 @@ def check(app, doctree):
         if ("width" not in image or "height" not in image) and file.exists():
             width, height = imagesize.get(file)
             if width > 0:
-                image["width"], image["height"] = str(width), str(height)
+                image["width"], image["height"] = str(round(width)), str(round(height))
         image["classes"].append("figure-card")
         image["loading"] = "lazy" if number > 1 else "eager"
 
