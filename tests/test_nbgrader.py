@@ -80,7 +80,7 @@ def submissions(exercise: Exercise, course: Path) -> dict[str, float]:
     boom = "raise RuntimeError('a student forgot this line')"
     loop = "while True:\n    pass"
     write(exercise, course, "exception", lambda t, s: boom if t == raises else s)
-    write(exercise, course, "endless", lambda t, s: f"{s}\n{loop}" if t == endless else s)
+    write(exercise, course, "endless", lambda t, s: f"{loop}\n{s}" if t == endless else s)
     empty = course / "submitted/empty" / f"{exercise.stem}.ipynb"
     empty.parent.mkdir(parents=True)
     shutil.copy(course / "exercises" / f"{exercise.stem}.ipynb", empty)

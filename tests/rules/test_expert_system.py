@@ -235,6 +235,15 @@ def test_a_goal_and_a_rule_may_use_the_same_names_for_different_things() -> None
     )
 
 
+@pytest.mark.parametrize("climb", [STEP, LEFT, TWICE])
+def test_backward_follows_a_chain_to_its_end_even_if_the_rule_begins_with_itself(
+    climb: Rule,
+) -> None:
+    links = [("to", n, n + 1) for n in range(6)]
+    found = backward(("reach", 0, "?x"), links, [BASE, climb]).matches(("reach", 0, "?x"))
+    assert sorted(x for *_, x in found) == [1, 2, 3, 4, 5, 6]
+
+
 def test_preferences_decide_what_is_concluded_first() -> None:
     rules = [
         Rule("plain", (("a",),), ("one",)),

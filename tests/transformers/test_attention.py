@@ -138,6 +138,14 @@ def test_rotary_scores_depend_on_distance_only(shift: int, seed: int) -> None:
     same(scores[shift:, shift:], scores[:-shift, :-shift])
 
 
+def test_rotary_heads_turn_queries_and_keys_and_leave_values() -> None:
+    heads = MultiHeadAttention(8, 2, rotary=True).double()
+    x = normal(1, 5, 8)
+    q, k, v = (f(x).split(4, -1) for f in (heads.query, heads.key, heads.value))
+    parts = [attention(rotate(q[n]), rotate(k[n]), v[n]) for n in range(2)]
+    same(heads(x), heads.output(torch.cat(parts, -1)))
+
+
 def test_rotary_scores_do_depend_on_distance() -> None:
     q, k = normal(2, 1, 8).expand(2, 30, 8)
     assert (rotate(q) @ rotate(k).mT)[0].std() > 0.1
