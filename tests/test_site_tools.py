@@ -85,10 +85,13 @@ def test_the_address_is_set_in_every_place(tmp_path: Path) -> None:
     )
     colab = "[x](https://colab.research.google.com/github/a/b/blob/main/x.ipynb)"
     (tmp_path / "chapters/x.md").write_text(f"{colab} git+https://github.com/a/b@v1 github.com/x/y")
+    (tmp_path / "README.md").write_text("See https://github.com/a/b. https://github.com/a/bc")
     repository.write("git@github.com:new-home/the.book.git", tmp_path)
     assert repository.address(tmp_path) == "https://github.com/new-home/the.book"
     assert {u for _, u in repository.mentions(tmp_path)} == {"https://github.com/new-home/the.book"}
     assert "github.com/x/y" in (tmp_path / "chapters/x.md").read_text()
+    said = "See https://github.com/new-home/the.book. https://github.com/a/bc"
+    assert (tmp_path / "README.md").read_text() == said
     with pytest.raises(ValueError, match="Colab needs"):
         repository.write("https://example.org/a/b", tmp_path)
 
@@ -96,3 +99,20 @@ def test_the_address_is_set_in_every_place(tmp_path: Path) -> None:
 def test_what_is_vendored_is_taken_once() -> None:
     assert vendor.is_complete()
     assert (vendor.VENDOR / "math.woff").stat().st_size < 400_000
+
+
+def test_code_has_contrast_in_both_themes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(repository.ROOT / "tools/site"))
+    from fmbook_site.palette import TABLE, TOKENS
+
+    def light(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    hues = {f"part-{name}": both for name, both in TABLE["part"].items()} | TABLE["ground"]
+    for theme in (0, 1):
+        for ground in ("page", "code"):
+            for name in (token.removeprefix("var(--").rstrip(")") for token in TOKENS):
+                pair = sorted([light(hues[name][theme]), light(TABLE["ground"][ground][theme])])
+                assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (name, ground, theme)

@@ -74,12 +74,14 @@ def write(new, root=ROOT):
     """Write the address `new` to every place; returns the files that changed."""
     new = normal(new)
     slug, changed = new.removeprefix("https://github.com/"), []
+    old = re.compile(re.escape(address(root)) + r"(?![\w-]|\.\w)")
     for file in [root / CONFIG, *files(root)]:
         before = after = file.read_text("utf8")
         if file.name == CONFIG:
             after = FIELD.sub(rf"\g<1> {new}", after)
         for pattern in REPEATED:
             after = pattern.sub(slug, after)
+        after = old.sub(new, after)
         if after != before:
             file.write_text(after, "utf8")
             changed.append(file)

@@ -1,5 +1,6 @@
 // What the theme leaves open: boxes that scroll can be reached by keyboard, the sidebar's search
-// answers to "/", folds open on paper, and searching works from a folder without a server.
+// answers to "/", code that goes on to the right says so, folds open on paper, and searching works
+// from a folder without a server.
 (function () {
   "use strict";
 
@@ -16,6 +17,18 @@
       } else {
         ["tabindex", "role", "aria-label"].forEach(function (name) { box.removeAttribute(name); });
       }
+    });
+  }
+
+  function moreCode(pre) {
+    var more = pre.scrollLeft + pre.clientWidth < pre.scrollWidth - 1;
+    pre.parentElement.classList.toggle("goes-on", more);
+  }
+
+  function watchCode() {
+    document.querySelectorAll(".highlight > pre").forEach(function (pre) {
+      pre.onscroll = function () { moreCode(pre); };
+      moreCode(pre);
     });
   }
 
@@ -38,7 +51,9 @@
     folded.forEach(function (fold) { fold.open = false; });
   });
   window.addEventListener("resize", stops);
+  window.addEventListener("resize", watchCode);
   document.addEventListener("keydown", focusSearch);
   if (document.fonts && document.fonts.ready) document.fonts.ready.then(stops);
   stops();
+  watchCode();
 })();

@@ -628,7 +628,7 @@ def binds_in_a_circle(a, b, bindings=None):
     return go(a, b, {} if bindings is None else bindings)
 
 
-@wrong("unify", cell="unify-hidden-occurs", says="part of its own value: the occurs check is mis")
+@wrong("unify", cell="unify-hidden-occurs", says="of its own value: the occurs check is missing")
 def no_occurs_check(a, b, bindings=None):
     def go(a, b, bindings):
         while _is_variable(a) and a in bindings:
