@@ -146,10 +146,8 @@ def difference(got: Any, want: Any, tolerance: float | None = None) -> str | Non
             return f"got {len(g)} items, expected {len(w)}: {show(got)}"
         pairs = enumerate(zip(g, w, strict=True))
         return _first((f"item {i}", difference(x, y, tolerance)) for i, (x, y) in pairs)
-    if wanted is set:
-        return _members_difference(g, w)
-    if wanted is dict:
-        return _dict_difference(g, w, tolerance)
+    if wanted in (set, dict):
+        return _members_difference(g, w) if wanted is set else _dict_difference(g, w, tolerance)
     return None if g == w else f"got {show(got)}, expected {show(want)}"
 
 

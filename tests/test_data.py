@@ -173,6 +173,8 @@ def test_wordnet_leads_from_the_penguin_to_the_entity() -> None:
         chain.append(at.words[0])
     assert chain[1:4] == ["sphenisciform seabird", "seabird", "aquatic bird"]
     assert chain[-1] == "entity"
+    einstein = next(s for s in nouns.values() if "Albert Einstein" in s.words)  # an instance
+    assert "physicist" in nouns[einstein.parents[0]].words
     assert all(parent in nouns for synset in nouns.values() for parent in synset.parents)
 
 

@@ -45,13 +45,21 @@ def test_a_device_that_is_not_here_is_an_error_that_says_what_to_do(
     assert len(str(caught.value).replace(wanted, "")) < 300
 
 
-def test_a_device_that_fails_without_a_word_is_an_error_too(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AssertionError(), r"\(AssertionError\)"),
+        (RuntimeError("no driver\nand a page of C++"), r"\(no driver\)"),
+        (NotImplementedError("backends, " * 100), r"\((backends, ){9}b\)"),
+    ],
+)
+def test_a_device_that_fails_is_quoted_in_brief(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise AssertionError
+        raise error
 
     monkeypatch.setattr(torch, "empty", fail)
     monkeypatch.setenv("FMBOOK_DEVICE", "cuda")
-    with pytest.raises(ValueError, match=r"cannot be used here \(AssertionError\)"):
+    with pytest.raises(ValueError, match=f"cannot be used here {said}"):
         device()

@@ -185,8 +185,8 @@ class Memory:
         """
         total, above = 0.0, (*above, fact)
         for _, strength, because in self.reasons.get(fact, ()):
-            if total == 1 or not set(above).isdisjoint(because):
-                continue
+            if (total == 1 and strength > 0) or not set(above).isdisjoint(because):
+                continue  # more for what is certain adds nothing; a circle proves nothing
             premise = min([self.certainty(b, above) for b in because], default=1.0)
             if premise > THRESHOLD:
                 total = combine(total, strength * premise)
