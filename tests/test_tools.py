@@ -91,7 +91,8 @@ def test_an_execution_dies_with_its_cells_its_modules_and_the_pins(tmp_path: Pat
 
 
 def test_the_modules_of_a_notebook_are_found() -> None:
-    code = "import torch\nfrom fmbook import plot\nfrom fmbook.checks import expect\nimport fmbook.data"
+    code = "import torch\nfrom fmbook import plot\nfrom fmbook.checks import expect"
+    code += "\nimport fmbook.data"
     assert library_modules(code) == ["fmbook", "fmbook.checks", "fmbook.data", "fmbook.plot"]
 
 
