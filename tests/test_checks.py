@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 
 from fmbook import checks
 from fmbook.checks import Wrong, difference, expect, expect_raises, rng
-from fmbook.content import show
+from fmbook.content import key_of, show
 
 HOUSE = settings(max_examples=50, deadline=None, derandomize=True)  # the same in every run
 
@@ -106,6 +106,9 @@ def test_a_value_equals_itself_and_its_copy(value: Any) -> None:
         (frozenset({1}), {1}),
         (1.0 + 1e-15, 1.0),
         (1e-15, 0.0),
+        (1e10 + 1e-5, 1e10),
+        (1 / 3, np.float32(1 / 3)),
+        (torch.tensor(0.1, dtype=torch.bfloat16), torch.tensor(0.1004, dtype=torch.bfloat16)),
         (float("nan"), float("nan")),
         (math.inf, math.inf),
         (1j, 1j),
@@ -190,6 +193,7 @@ def test_an_array_passes_in_whatever_layout_kind_and_precision(got: Any) -> None
         (10**400, 1.0),
         (2**53 + 1, 2**53),
         (1 + 1e-9j, 1.0),
+        (1 + 0j, 1.0),
         (math.nan, 0.0),
         (0.0, math.nan),
         (math.inf, 1e308),
@@ -254,6 +258,8 @@ ONES = torch.ones(2, 3)
         (torch.tensor([1e-9, 0.0]), torch.tensor([0.0, 1e-9])),
         (torch.zeros(3), torch.full((3,), 1e-6)),
         (torch.zeros(3, dtype=torch.bfloat16), torch.full((3,), 0.1, dtype=torch.bfloat16)),
+        (torch.tensor([1.1]).bfloat16(), torch.tensor([1.0]).bfloat16()),
+        (torch.tensor([1.01]).half(), torch.tensor([1.0]).half()),
         (np.float32(0.1), 0.1),
         (1e-9, np.float32(0.5)),
         (np.datetime64("2020-01-01"), 1),
@@ -471,6 +477,21 @@ class Dispatching(torch.Tensor):
         return torch.ones(2, 3)
 
 
+class Computing(torch.Tensor):
+    """Has content, and lets every operation on it give ones."""
+
+    @classmethod
+    def __torch_dispatch__(cls, *_: Any, **__: Any) -> Any:
+        return torch.ones(2, 3)
+
+
+class KeyLiar(Liar):
+    """A liar that has looked up how keys are compared."""
+
+    def __hash__(self) -> int:
+        return hash(key_of("a"))
+
+
 class LyingArray(np.ndarray):
     """Answers every function of numpy with agreement."""
 
@@ -549,6 +570,9 @@ def test_no_liar_passes_for_anything(want: Any) -> None:
         (torch.zeros(3, 3).as_subclass(LyingTensor), ONES),
         (LyingParameter(torch.zeros(2, 3)), ONES),
         (Dispatching(), ONES),
+        (torch.zeros(2, 3).as_subclass(Computing), ONES),
+        ({KeyLiar()}, {"a"}),
+        ({KeyLiar(): 1}, {"a": 1}),
         (torch.zeros(()).as_subclass(LyingTensor), 1.0),
         (np.zeros((2, 3)).view(LyingArray), ONES),
         (np.zeros((3, 2)).view(LyingArray), ONES.numpy()),

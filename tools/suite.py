@@ -22,7 +22,7 @@ def main() -> None:
         "--doctest-modules",
     ]
     workers = ["-n", "2", "--dist", "loadfile"]
-    shown = ["-q", "-rs", "--durations", "15", "--no-header"]
+    shown = ["-q", "-rsfE", "--durations", "15", "--no-header"]
     command = [sys.executable, "-m", "pytest", *flags, *workers, *shown, *sys.argv[1:], *paths]
     sys.exit(subprocess.run(command, cwd=ROOT, env=os.environ | QUIET_CPU).returncode)
 
