@@ -15,6 +15,8 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent  # nbgrader calls alembic by its name
+os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def course_config(course: Path) -> Config:
