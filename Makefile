@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help book test serve exercises records chapter clean
 
