@@ -146,7 +146,7 @@ def test_checks_end_without_a_value(stem: str) -> None:
 
 
 def body(node: ast.FunctionDef | ast.ClassDef) -> str:
-    """A definition's code as a syntax tree, without docstrings and annotations of locals."""
+    """A definition's code as a syntax tree, without docstrings and decorators."""
     copy = ast.parse(ast.unparse(node)).body[0]
     for inner in ast.walk(copy):
         if isinstance(inner, ast.FunctionDef | ast.ClassDef):

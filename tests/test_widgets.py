@@ -133,7 +133,7 @@ def test_the_bundle_has_the_live_view_the_page_the_picture_and_the_text(
 def test_a_widget_without_a_picture_shows_its_text() -> None:
     class Bare(BookWidget):
         _esm = "export default { render() {} };\n"
-        _css = ".fm { color: red; }\n"
+        _css = ".fm-root { color: red; }\n"
 
     data, metadata = Bare(alt=ALT)._repr_mimebundle_()
     assert "image/png" not in data
@@ -431,7 +431,7 @@ def test_mails_are_read_by_mouse_and_keyboard_and_their_text_stays_text(
     )
     subject = page.locator(".fm-letter:not(.fm-under) .fm-subject")
     assert subject.text_content() == shown
-    assert page.locator(".fm img").count() == 0
+    assert page.locator(".fm-root img").count() == 0
     page.locator(".fm-box label").nth(2).click()
     assert opened.sentence().endswith("Wrong: filter 0 and filter 1.")
     assert page.locator("li:visible").count() == 2
@@ -475,8 +475,8 @@ def test_a_widget_looks_the_same_beside_any_other(
         }); }"""
     others = [other() for other in MAKERS if other is not make]
     alone, between = show(make()).page, show(others[0], make(), others[1]).page
-    first = alone.locator(".fm").evaluate(look)
-    assert between.locator(".fm").nth(1).evaluate(look) == first
+    first = alone.locator(".fm-root").evaluate(look)
+    assert between.locator(".fm-root").nth(1).evaluate(look) == first
 
 
 @pytest.mark.browser
@@ -513,7 +513,7 @@ def test_the_page_says_whether_it_is_dark_else_the_system_does(
 ) -> None:
     page = show(chain(), theme=theme, body=body, color_scheme=system).page
     read = "e => getComputedStyle(e).backgroundColor"
-    assert page.locator(".fm").evaluate(read) == ground
+    assert page.locator(".fm-root").evaluate(read) == ground
 
 
 @pytest.mark.browser
@@ -586,7 +586,7 @@ def test_focus_is_visible_wherever_tab_leads(
         page.keyboard.press("Tab")
         outline = page.evaluate(
             """() => {
-                const on = document.activeElement.closest('.fm *');
+                const on = document.activeElement.closest('.fm-root *');
                 const style = on && getComputedStyle(on.closest('.fm-choice') ?? on);
                 return style && `${style.outlineWidth} ${style.outlineStyle}`;
             }"""
@@ -595,3 +595,15 @@ def test_focus_is_visible_wherever_tab_leads(
             assert outline == "3px solid"
             seen += 1
     assert seen >= 1
+
+
+def test_the_widgets_styles_leave_highlighted_code_alone() -> None:
+    """Pygments marks tokens with short classes: `fm` is a function such as `__init__`."""
+    from pygments.token import STANDARD_TYPES
+
+    tokens = {name for name in STANDARD_TYPES.values() if name}
+    static = Path(str(resources.files("fmbook.widgets"))) / "static"
+    for file in sorted(static.glob("*.css")):
+        classes = set(re.findall(r"\.([a-z][\w-]*)", file.read_text("utf8")))
+        assert classes, file.name
+        assert not classes & tokens, f"{file.name} styles {classes & tokens}"

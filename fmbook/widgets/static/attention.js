@@ -63,7 +63,7 @@ function render({ model, el }) {
 
   const all = names.flatMap((_, head) => tokens.map((_, query) => sentence(head, query)));
   const { say, box } = speaker(longest(all));
-  el.append(h("div", { class: `fm fm-attention${n > 16 ? " fm-dense" : ""}`, role: "group", "aria-label": model.get("alt") },
+  el.append(h("div", { class: `fm-root fm-attention${n > 16 ? " fm-dense" : ""}`, role: "group", "aria-label": model.get("alt") },
     h("label", { class: "fm-row" }, "Head", heads), box, h("div", { class: "fm-two" }, chart, text.box)));
 
   function paint() {

@@ -62,7 +62,7 @@ function render({ model, el }) {
   }
 
   const { say, box } = speaker();
-  el.append(h("div", { class: "fm fm-inference", role: "group", "aria-label": model.get("alt") },
+  el.append(h("div", { class: "fm-root fm-inference", role: "group", "aria-label": model.get("alt") },
     h("p", { class: "fm-title" }, model.get("title")),
     h("div", { class: "fm-row" }, back, next, range, count), box, chain));
 

@@ -26,7 +26,7 @@ function render({ model, el }) {
   }
   const { say, box: sentences } = speaker(longest(mails.map(sentence)));
   const tally = filters.map((name, i) => `${name} ${mails.filter((mail) => right(mail, mail.verdicts[i])).length}`);
-  el.append(h("div", { class: "fm fm-mail", role: "group", "aria-label": model.get("alt") },
+  el.append(h("div", { class: "fm-root fm-mail", role: "group", "aria-label": model.get("alt") },
     h("div", { class: "fm-grid" }, box.box, menu, h("div", {}, h("div", { class: "fm-stack" }, ...letters), sentences,
       h("div", { class: "fm-stack" }, ...judged),
       h("p", { class: "fm-tally" }, `Right on these ${counted(mails.length, "mail")}: ${listed(tally)}.`)))));
