@@ -14,7 +14,11 @@ from tools import vendor
 from tools.execution import ROOT, is_stale, journal
 
 HTML = ROOT / "_build/html"
-QUIET_CPU = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "MKL_NUM_THREADS": "1"}
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MKL_NUM_THREADS": "1",
+}
 
 
 def pages() -> list[str]:
@@ -52,7 +56,8 @@ def execute(stale: list[Path]) -> None:
     flags = ["-p", "tools.execution", "--nbval-lax", "--nbval-cell-timeout", "300", "-q"]
     workers = ["-n", str(min(2, len(stale))), "--dist", "loadfile"]
     command = [sys.executable, "-m", "pytest", *flags, *workers, "--no-header", *map(str, stale)]
-    if subprocess.run(command, cwd=ROOT, env=os.environ | QUIET_CPU).returncode:
+    quiet = os.environ | ONE_THREAD | {"TQDM_DISABLE": "1"}
+    if subprocess.run(command, cwd=ROOT, env=quiet).returncode:
         sys.exit("a notebook failed: see above; the site was not built")
 
 

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from IPython.core.inputtransformer2 import TransformerManager
 
-from fmbook.records import sources_hash
+from fmbook.records import closure
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "_build"
@@ -45,7 +45,8 @@ def execution_key(notebook: Path) -> str:
     digest.update(json.dumps([code, nb.metadata.get("kernelspec")]).encode())
     modules = library_modules("\n\n".join(map(TransformerManager().transform_cell, code)))
     for module in modules:
-        digest.update(sources_hash(module).encode())
+        for file in closure(module):  # comments count too: chapters show them
+            digest.update(file.read_bytes())
         folder = module.rpartition(".")[0].replace(".", "/") or "fmbook"
         for pattern in [*PACKAGE_DATA.get(module, []), f"{folder}/*.toml"]:
             for file in sorted(ROOT.glob(pattern)):

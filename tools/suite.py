@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from tools.book import QUIET_CPU
+from tools.book import ONE_THREAD
 from tools.execution import ROOT
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     workers = ["-n", "2", "--dist", "loadfile"]
     shown = ["-q", "-rsfE", "--durations", "15", "--no-header"]
     command = [sys.executable, "-m", "pytest", *flags, *workers, *shown, *sys.argv[1:], *paths]
-    sys.exit(subprocess.run(command, cwd=ROOT, env=os.environ | QUIET_CPU).returncode)
+    sys.exit(subprocess.run(command, cwd=ROOT, env=os.environ | ONE_THREAD).returncode)
 
 
 if __name__ == "__main__":
