@@ -10,16 +10,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fmbook.widgets.attention import AttentionExplorer
     from fmbook.widgets.base import BookWidget
+    from fmbook.widgets.descent import DescentExplorer
+    from fmbook.widgets.graph import ComputationGraph
     from fmbook.widgets.inference import InferenceChain
+    from fmbook.widgets.kernel import KernelSlider
     from fmbook.widgets.mail import MailReader
+    from fmbook.widgets.reading import StateReader
+    from fmbook.widgets.scale import WordScale
+    from fmbook.widgets.walk import LatentWalk
 
-__all__ = ["AttentionExplorer", "BookWidget", "InferenceChain", "MailReader"]
+__all__ = [
+    "AttentionExplorer",
+    "BookWidget",
+    "ComputationGraph",
+    "DescentExplorer",
+    "InferenceChain",
+    "KernelSlider",
+    "LatentWalk",
+    "MailReader",
+    "StateReader",
+    "WordScale",
+]
 
 HOMES = {
     "AttentionExplorer": "attention",
     "BookWidget": "base",
+    "ComputationGraph": "graph",
+    "DescentExplorer": "descent",
     "InferenceChain": "inference",
+    "KernelSlider": "kernel",
+    "LatentWalk": "walk",
     "MailReader": "mail",
+    "StateReader": "reading",
+    "WordScale": "scale",
 }
 
 

@@ -1,0 +1,1 @@
+"""Making: models whose output is new data."""

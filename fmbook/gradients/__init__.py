@@ -1,0 +1,1 @@
+"""Learned representations: how the blame for an error finds its way to every parameter."""
