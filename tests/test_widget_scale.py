@@ -1,4 +1,4 @@
-"""The scale of words: a mail's words can be taken away, good ones pasted, and the verdict follows."""
+"""The scale of words: words can be taken away, good ones pasted, and the verdict follows."""
 
 import re
 
@@ -29,7 +29,7 @@ def test_its_picture_has_a_bar_for_each_word() -> None:
 
 @pytest.mark.parametrize("words", [[], [("a", 1, float("nan"))], [("a", 1, float("inf"))]])
 def test_what_cannot_be_weighed_is_refused(words: list[tuple[str, int, float]]) -> None:
-    with pytest.raises(ValueError, match="at least one word|must be finite"):
+    with pytest.raises(ValueError, match=r"at least one word|must be finite"):
         WordScale(words, prior=0.0, title="", alt=ALT)
 
 

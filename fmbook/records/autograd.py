@@ -157,7 +157,7 @@ def learn(
     mail: tuple[np.ndarray, np.ndarray],
     seed: int,
 ) -> tuple[list[float], float]:
-    """Descend a loss of scores on four fifths of the mail: the losses, and the share of the rest wrong.
+    """Descend a loss of scores on four fifths of the mail: losses, and the share of others wrong.
 
     The score gets w (words, 1), b (1, 1), V (words, 8), u (8, 1) and words; the loss gets the
     scores and signs, 1 for spam and -1 for ham.

@@ -21,6 +21,7 @@ class WordScale(BookWidget):
 
     `words` are tuples (word, how often, what it adds in nats), as `NaiveBayes.evidence` returns
     them; `prior` is the score without any word, `good` more such tuples, pasted in their order.
+    `noun` is what they are called if they are not words.
 
     Raises:
         ValueError: there are no words, or a weight is not finite.
@@ -33,6 +34,7 @@ class WordScale(BookWidget):
     _esm = module("scale")
     _css = stylesheet("scale", "hand")
     title = traitlets.Unicode().tag(**KEPT)
+    noun = traitlets.Unicode("word").tag(**KEPT)  # what one of them is called
     words = traitlets.List(traitlets.Dict()).tag(**KEPT)
     good = traitlets.List(traitlets.Dict()).tag(**KEPT)
     prior = traitlets.Float().tag(**KEPT)

@@ -187,6 +187,28 @@ def test_a_mail_is_described() -> None:
     assert len(seen) == 36
 
 
+def test_a_usual_clock_is_nothing_special() -> None:
+    seen = describe(letter(date="Mon, 1 Jul 2002 20:15:00 -0700"))
+    assert not any(value for name, value in seen.items() if name.startswith("hour"))
+
+
+def test_the_scale_is_mean_and_spread() -> None:
+    scale = Scale.learn([{"a": 1.0}, {"a": 5.0}], ["a"])
+    np.testing.assert_allclose(scale.matrix([{"a": 9.0}]), [[1.0, 3.0]])
+
+
+def test_learning_settles_even_where_features_say_the_same() -> None:
+    draw = np.random.default_rng(0)
+    cause = draw.normal(size=60)
+    names = [f"f{i}" for i in range(30)]
+    rows = [dict(zip(names, c + 0.1 * draw.normal(size=30), strict=True)) for c in cause]
+    labels = [bool(c + 0.5 * draw.normal() > 0) for c in cause]
+    model = LogisticRegression.learn(rows, labels, names, 1.0)
+    x, y = model.scale.matrix(rows), np.array(labels, dtype=float)
+    *_, best = descend(lambda w: gradient(w, x, y, 1.0), np.zeros(31), 0.05, 5000)
+    assert loss(model.weights, x, y, 1.0) == pytest.approx(loss(best, x, y, 1.0), abs=1e-4)
+
+
 # --- limit: the edges
 
 

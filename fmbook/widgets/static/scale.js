@@ -1,7 +1,7 @@
 const signed = (number) => `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(1)}`;
 
 function render({ model, el }) {
-  const words = model.get("words"), good = model.get("good"), prior = model.get("prior");
+  const words = model.get("words"), good = model.get("good"), prior = model.get("prior"), noun = model.get("noun");
   const side = (adds) => adds > 0 ? "spam" : "ham";
   const most = Math.max(...[...words, ...good].map((word) => Math.abs(word.adds)), 1e-9);
 
@@ -33,13 +33,13 @@ function render({ model, el }) {
   function sentence(off, pasted) {
     const score = sum(off, pasted), kind = score > 0 ? "spam" : "ham (wanted mail)";
     const more = pasted ? ` and ${counted(pasted, "good word")} pasted below` : "";
-    return `${words.length - off.length} of ${counted(words.length, "word")}${more}: the log-odds are ${signed(score)}, so the filter says ${kind}, and claims a probability ${claim(score)}.`;
+    return `${words.length - off.length} of ${counted(words.length, noun)}${more}: the log-odds are ${signed(score)}, so the filter says ${kind}, and claims a probability ${claim(score)}.`;
   }
 
   const { say, box } = speaker(sentence([0], good.length));
   el.append(h("div", { class: "fm-root fm-scale", role: "group", "aria-label": model.get("alt") },
     h("p", { class: "fm-title" }, model.get("title")), box,
-    h("p", { class: "fm-head" }, `Take words out of the mail (before any word: ${signed(prior)})`),
+    h("p", { class: "fm-head" }, `Take ${noun}s out of the mail (before any ${noun}: ${signed(prior)})`),
     h("ul", { class: "fm-words" }, ...chips.map((each) => each.item)), ...row));
 
   return follow(model, ["off", "pasted"], () => {
