@@ -51,20 +51,11 @@ class StateReader(BookWidget):
         alt: str,
         **traits: Any,
     ) -> None:
-        import numpy as np
-
-        table = np.asarray(tracks, dtype=float)
-        if not len(tokens) or not len(names) or table.shape != (len(names), len(tokens)):
-            raise ValueError(
-                f"tracks must be ({len(names)}, {len(tokens)}), a name each, got {table.shape}"
-            )
-        if not (low < high and np.all((table >= low) & (table <= high))):
-            raise ValueError(f"values must lie between low and high, {low} and {high}")
-        shares = np.rint((table - low) / (high - low) * 255).astype("uint8")
+        shape = (len(names), len(tokens))
         super().__init__(
             tokens=[plain(token) for token in tokens],
             names=[plain(name) for name in names],
-            values=shares.tobytes(),
+            values=_bytes(tracks, shape, low, high),
             low=float(low),
             high=float(high),
             alt=alt,
@@ -89,3 +80,15 @@ class StateReader(BookWidget):
         ax.set(ylim=(self.low, self.high), xlim=(-0.6, n - 0.4))
         ax.set_title(drawable(self.names[self.track], 60))
         return ax
+
+
+def _bytes(tracks: Any, shape: tuple[int, int], low: float, high: float) -> bytes:
+    """Values from low to high as one byte each, track after track."""
+    import numpy as np
+
+    table = np.asarray(tracks, dtype=float)
+    if 0 in shape or table.shape != shape:
+        raise ValueError(f"tracks must be {shape}, a name for each, got {table.shape}")
+    if not (low < high and np.all((table >= low) & (table <= high))):
+        raise ValueError(f"values must lie between low and high, {low} and {high}")
+    return bytes(np.rint((table - low) / (high - low) * 255).astype("uint8").tobytes())

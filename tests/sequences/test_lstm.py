@@ -241,9 +241,9 @@ def test_the_record_is_of_this_code() -> None:
 def test_the_record_says_what_the_chapter_says() -> None:
     record = records.load("lstm")
     bits = {name: [run["bits"] for run in runs] for name, runs in record["text"].items()}
-    assert max(bits["rnn"]) < min(bits["lstm"]) + 0.05
+    assert max(bits["rnn"]) < min(bits["lstm"])
     assert max(max(found) for found in bits.values()) < 2.9
-    assert all(record["latch"]["lstm 3"]["160"])
+    assert all(record["latch"]["lstm 3"]["80"] + record["latch"]["gru 3"]["160"])
     assert not any(record["latch"]["lstm 0"]["20"])
     assert all(run[0] > 0.9 and run[-1] < 0.6 for runs in record["copy"].values() for run in runs)
 
