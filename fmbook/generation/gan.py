@@ -154,7 +154,7 @@ class Game:
     Raises:
         ValueError: an unknown kind, or a rate that is not above 0.
 
-    Source: radford2015unsupervised, section 3 (the first beta); heusel2017gans (two rates).
+    Source: radford2015unsupervised, section 4 (the first beta); heusel2017gans (two rates).
 
     >>> Game(kind="saturating").rates
     (0.001, 0.001)
@@ -242,7 +242,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     Raises:
         ValueError: the widths differ, or a cloud has fewer than two points.
 
-    Source: dowson1982frechet, equation 4; heusel2017gans, section 2 (there as FID).
+    Source: dowson1982frechet; heusel2017gans, "Performance Measure" (there as FID).
 
     >>> cloud = torch.tensor([[0.0], [2.0]])
     >>> frechet_distance(cloud, cloud + 3)
