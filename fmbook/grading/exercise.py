@@ -5,6 +5,7 @@ were released. Left out: anything that a submission says, which is `intake`'s ma
 """
 
 import ast
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -131,9 +132,17 @@ class Exercise:
 
     def task_of(self, check: Cell) -> str:
         """The solution cell whose `grade_id` begins a check's; else the nearest before it."""
-        before = [c.grade_id for c in self.cells[: self.places[check.id]] if c.kind == "solution"]
-        named = [task for task in before if check.grade_id.startswith(f"{task}-")]
-        return (max(named, key=len) if named else before[-1]) if before else ""
+        return self.tasks[check.id]
+
+    @cached_property
+    def tasks(self) -> dict[str, str]:
+        """The task that each cell belongs to, by its id; "" before the first."""
+        found, before = {}, list[str]()
+        for cell in self.cells:
+            named = [task for task in before if cell.grade_id.startswith(f"{task}-")]
+            found[cell.id] = max(named, key=len) if named else (before or [""])[-1]
+            before += [cell.grade_id] if cell.kind == "solution" else []
+        return found
 
     @cached_property
     def modules(self) -> list[str]:
@@ -153,6 +162,9 @@ class Exercise:
 @cache
 def python(source: str) -> str:
     """A cell of the exercise as plain Python: IPython's magics become calls."""
+    with contextlib.suppress(SyntaxError):  # nearly all cells are plain: IPython takes long
+        ast.parse(source)
+        return source
     from IPython.core.inputtransformer2 import TransformerManager
 
     return str(TransformerManager().transform_cell(source))

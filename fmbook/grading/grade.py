@@ -29,6 +29,7 @@ __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
 GRADED = ("check", "written", "task")
+READABLE = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class Task:
     timestamp: datetime | None = None
     entry: Entry | None = None
     found: dict[str, Any] | None = field(default=None, repr=False)
+    ran: bool = False  # or was found among the results
     left: str = ""  # `kept` as it is, or `elsewhere`: another process has it
 
     @property
@@ -212,7 +214,7 @@ class Grader:
             changed=before is None or (before.seed or before.key) != (task.seed or task.job_key),
         )
         try:
-            if task.found is not None and not task.found["faults"]:
+            if task.ran and task.found is not None and not task.found["faults"]:
                 self.results.put(task.job_key, task.found)
             self.ledger.record(task.key, record)
             if graded:
@@ -277,7 +279,7 @@ class Grader:
                 yield task.key, task.left, task.entry.verdict if task.entry else None
             else:
                 if result is not None:
-                    task.found = json.loads(result)
+                    task.found, task.ran = json.loads(result), True
                 yield task.key, task.state, self.store(task)
 
     def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, bytes | None]]:
@@ -311,7 +313,7 @@ def _notebook(task: Task, verdict: Verdict) -> bytes:
         cells.insert(0, words | {"id": f"note-{verdict.notes.index(note)}"})
     kept = {k: v for k, v in task.exercise.metadata.items() if k in ("kernelspec", "language_info")}
     rest = json.dumps({"metadata": kept, "nbformat": 4, "nbformat_minor": 5})
-    lines = ",\n".join(json.dumps(cell, ensure_ascii=False) for cell in cells)
+    lines = ",\n".join(map(READABLE.encode, cells))
     return f'{{"cells": [\n{lines}\n],\n{rest[1:]}\n'.encode("utf8", "replace")
 
 

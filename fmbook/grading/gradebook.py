@@ -5,7 +5,7 @@ files, and any decision on points.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fmbook.grading.course import CourseError
+from fmbook.grading.statements import Statements
 from fmbook.grading.verdict import Verdict
 
 __all__ = ["Gradebook", "Key", "Record"]
@@ -46,9 +47,15 @@ class Gradebook:
 
     def __init__(self, db_url: str) -> None:
         self.engine = sa.create_engine(db_url)
+        if self.engine.dialect.name not in ("sqlite", "postgresql"):
+            raise CourseError(
+                f"the gradebook's db_url begins with {self.engine.dialect.name}: only SQLite and "
+                "PostgreSQL are supported"
+            )
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite)
             sa.event.listen(self.engine, "begin", _begin)
+        self.writer = self.engine.execution_options(writes=True)
         metadata = sa.MetaData()
         try:
             metadata.reflect(self.engine, only=TABLES)
@@ -57,8 +64,12 @@ class Gradebook:
                 "the gradebook does not know this course yet: run `fmbook release` first"
             ) from None
         except sa.exc.DBAPIError as error:
-            raise CourseError(f"the gradebook cannot be opened: {error.orig}") from None
+            raise CourseError(
+                f"the gradebook cannot be opened ({error.orig}): make room on the disk if it is "
+                "full, see that it may be read and written, and run the command again"
+            ) from None
         self.t = metadata.tables
+        self.sql = Statements(self.t)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -71,7 +82,7 @@ class Gradebook:
             CourseError: the database is locked by another program, or the disk is full.
         """
         try:
-            with self.engine.execution_options(writes=True).begin() as db:
+            with self.writer.begin() as db:
                 yield db
         except sa.exc.OperationalError as error:
             raise CourseError(
@@ -104,21 +115,9 @@ class Gradebook:
             cells = self._cells(db, self.notebook_id(era, stem))
         return {name: points for name, _, points, _ in cells if points is not None}
 
-    def _cells(self, db: sa.Connection, notebook: str | None) -> list[Any]:
+    def _cells(self, db: sa.Connection, notebook: str | None) -> Sequence[Any]:
         """Name, id, points (None: not graded) and kind of the cells of a notebook."""
-        base, grade, task = (self.t[n] for n in ("base_cell", "grade_cells", "task_cells"))
-        query = (
-            sa.select(
-                base.c.name,
-                base.c.id,
-                sa.func.coalesce(grade.c.max_score, task.c.max_score),
-                base.c.type,
-            )
-            .outerjoin(grade, grade.c.id == base.c.id)
-            .outerjoin(task, task.c.id == base.c.id)
-            .where(base.c.notebook_id == notebook)
-        )
-        return list(db.execute(query))
+        return db.execute(self.sql.cells, {"of": notebook}).all()
 
     def submitted(self) -> Any:
         """A subquery: submitted notebooks with the names of era, stem and student."""
@@ -165,15 +164,12 @@ class Gradebook:
         """
         era, stem, student = key
         submission = self._submission(db, era, student, record.timestamp)
-        notebook = self._notebooks(db, submission, era)[stem]
-        cells = self._cells(db, self._source_of(db, notebook))  # a written answer is two of them
+        source, notebook = self._notebooks(db, submission, era)[stem]
+        cells = self._cells(db, source)  # a written answer is two of them
         graded = {name: cell for name, cell, points, _ in cells if points is not None}
         told = {name: cell for name, cell, _, kind in cells if kind != "GradeCell"}
-        grade, comment = self.t["grade"], self.t["comment"]
-        held = {
-            row.cell_id: row
-            for row in db.execute(sa.select(grade).where(grade.c.notebook_id == notebook))
-        }
+        mine = {"of": notebook}
+        held = {row.cell_id: row for row in db.execute(self.sql.grades, mine).all()}
         changes = []
         for check in record.verdict.checks:
             before = held[graded[check.grade_id]]
@@ -181,62 +177,41 @@ class Gradebook:
             if before.manual_score is not None:
                 wanted = record.changed or before.needs_manual_grade
             changes.append({"row": before.id, "score": check.score, "waits": wanted})
-        mine = grade.update().where(grade.c.id == sa.bindparam("row"))
-        new: dict[str, Any] = {"auto_score": sa.bindparam("score")}
-        new["needs_manual_grade"] = sa.bindparam("waits")
-        db.execute(mine.values(new), changes)
+        db.execute(self.sql.grade, changes)
+        db.execute(self.sql.no_comments, mine)
         said = [
-            {"cell": c, "said": "No response."} for n, c in told.items() if n in record.untouched
+            {"cell": c, "said": "No response."} | mine
+            for n, c in told.items()
+            if n in record.untouched
         ]
-        of_notebook = comment.c.notebook_id == notebook
-        db.execute(comment.update().where(of_notebook).values(auto_comment=None))
         if said:
-            mine = comment.update().where(of_notebook, comment.c.cell_id == sa.bindparam("cell"))
-            db.execute(mine.values(auto_comment=sa.bindparam("said")), said)
+            db.execute(self.sql.comment, said)
         self._penalty(db, submission, notebook, record.penalty)
-
-    def _source_of(self, db: sa.Connection, notebook: str) -> str:
-        mine = self.t["submitted_notebook"]
-        query = sa.select(mine.c.notebook_id).where(mine.c.id == notebook)
-        return str(db.execute(query).scalar_one())
 
     def _submission(
         self, db: sa.Connection, era: str, student: str, timestamp: datetime | None
     ) -> str:
         """The id of a student's assignment; made with all its rows if it is the first."""
-        t, whole = self.t, self.t["submitted_assignment"]
-        person = sa.select(t["student"].c.id).where(t["student"].c.id == student)
-        if db.execute(person).scalar() is None:
-            db.execute(t["student"].insert().values(id=student))
-        names = t["assignment"].c.name == era
-        assignment = str(db.execute(sa.select(t["assignment"].c.id).where(names)).scalar_one())
-        mine = sa.and_(whole.c.assignment_id == assignment, whole.c.student_id == student)
-        found = db.execute(sa.select(whole.c.id).where(mine)).scalar()
+        t, names = self.t, {"era": era, "who": student}
+        assignment, found = db.execute(self.sql.submission, names).one()
         if found is None:
+            if db.execute(self.sql.person, names).scalar() is None:
+                db.execute(t["student"].insert().values(id=student))
             found = _new_id()
             row = {"id": found, "assignment_id": assignment, "student_id": student}
-            db.execute(whole.insert().values(row))
+            db.execute(t["submitted_assignment"].insert().values(row))
         if timestamp is not None:
-            db.execute(whole.update().where(mine).values(timestamp=timestamp.replace(tzinfo=None)))
+            when = {"of": found, "when": timestamp.replace(tzinfo=None)}
+            db.execute(self.sql.handed_in, when)
         return str(found)
 
-    def _notebooks(self, db: sa.Connection, submission: str, era: str) -> dict[str, str]:
-        """The ids of a submission's notebooks; those that lack their rows get them."""
-        t, mine = self.t, self.t["submitted_notebook"]
-        every = (
-            sa.select(t["notebook"].c.id, t["notebook"].c.name, mine.c.id.label("mine"))
-            .join(t["assignment"], t["assignment"].c.id == t["notebook"].c.assignment_id)
-            .outerjoin(
-                mine,
-                sa.and_(
-                    mine.c.notebook_id == t["notebook"].c.id, mine.c.assignment_id == submission
-                ),
-            )
-            .where(t["assignment"].c.name == era)
-        )
-        found = {}
-        for row in list(db.execute(every)):
-            found[row.name] = row.mine or self._new_notebook(db, submission, row.id)
+    def _notebooks(
+        self, db: sa.Connection, submission: str, era: str
+    ) -> dict[str, tuple[str, str]]:
+        """The ids of an era's notebooks and a submission's; those that lack rows get them."""
+        found, of_era = {}, {"era": era, "of": submission}
+        for name, source, mine in db.execute(self.sql.notebooks, of_era).all():
+            found[name] = (source, mine or self._new_notebook(db, submission, source))
         return found
 
     def _new_notebook(self, db: sa.Connection, submission: str, notebook: str) -> str:
@@ -257,19 +232,11 @@ class Gradebook:
 
     def _penalty(self, db: sa.Connection, submission: str, notebook: str, method: str) -> None:
         """nbgrader's penalty for late work: none, or all of the score."""
-        t, whole = self.t, self.t["submitted_assignment"]
-        dates = (
-            sa.select(whole.c.timestamp, whole.c.extension, t["assignment"].c.duedate)
-            .join(t["assignment"], t["assignment"].c.id == whole.c.assignment_id)
-            .where(whole.c.id == submission)
-        )
-        handed_in, extension, due = db.execute(dates).one()
+        handed_in, extension, due = db.execute(self.sql.dates, {"of": submission}).one()
         late = due is not None and handed_in is not None
         late = late and handed_in > (due + extension if extension else due)
         penalty = self._score(db, notebook) if late and method == "zero" else None
-        mine = t["submitted_notebook"]
-        change = mine.update().where(mine.c.id == notebook)
-        db.execute(change.values(late_submission_penalty=penalty))
+        db.execute(self.sql.penalty, {"of": notebook, "penalty": penalty})
 
     def _score(self, db: sa.Connection, notebook: str) -> float:
         grade = self.t["grade"]

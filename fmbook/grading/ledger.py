@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from fmbook.grading.gradebook import Gradebook, Key, Record
 from fmbook.grading.verdict import Verdict
 
 __all__ = ["Entry", "Ledger"]
+
+NAMES = ("era", "stem", "student")
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,20 @@ class Ledger(Gradebook):
     def __init__(self, db_url: str) -> None:
         super().__init__(db_url)
         own = sa.MetaData()
-        names = [sa.Column(n, sa.String(128), primary_key=True) for n in ("era", "stem", "student")]
+        names = [sa.Column(n, sa.String(128), primary_key=True) for n in NAMES]
         texts = ("state", "key", "seed", "file", "verdict", "finished", "error")
         lease = ("lease_owner", "lease_until")
         columns = [sa.Column(n, sa.Text, nullable=False, server_default="") for n in texts + lease]
         self.jobs = sa.Table("fmbook_job", own, *names, *columns)
+        same = sa.and_(*(self.jobs.c[n] == sa.bindparam(f"of_{n}") for n in NAMES))
+        self.job = sa.select(self.jobs).where(same)
+        self.change = self.jobs.update().where(same)  # of the columns that are given
+        dialect = {"sqlite": sqlite, "postgresql": postgresql}[self.engine.dialect.name]
+        row: Any = dialect.insert(self.jobs)
+        free = self.jobs.c.lease_until <= sa.bindparam("now")
+        self.reserve = row.on_conflict_do_update(
+            index_elements=NAMES, set_={n: row.excluded[n] for n in lease}, where=free
+        )
         self.meta = sa.Table(
             "fmbook_meta",
             own,
@@ -96,7 +108,7 @@ class Ledger(Gradebook):
         c, s = self.jobs.c, self.submitted()
         late = sa.select(s).where(s.c.late_submission_penalty.is_not(None))
         query = sa.select(self.jobs).order_by(c.era, c.stem, c.student)
-        for name, value in {"era": era, "stem": stem, "student": student}.items():
+        for name, value in zip(NAMES, (era, stem, student), strict=True):
             if value is not None:
                 query = query.where(c[name] == value)
         with self.engine.connect() as db:
@@ -107,41 +119,32 @@ class Ledger(Gradebook):
     def entry(self, key: Key) -> Entry | None:
         """The job of one submission, or None."""
         with self.engine.connect() as db:
-            row = db.execute(sa.select(self.jobs).where(self._is(key))).mappings().first()
+            row = db.execute(self.job, _row(key)).mappings().first()
         return _entry(row, {}) if row else None
-
-    def _is(self, key: Key) -> Any:
-        c = self.jobs.c
-        return sa.and_(c.era == key[0], c.stem == key[1], c.student == key[2])
 
     def claim(self, key: Key, seconds: float) -> bool:
         """Reserve a submission for this process; False if another, living one holds it."""
-        now, jobs = datetime.now(UTC), self.jobs
-        lease = {
-            "lease_owner": _me(),
-            "lease_until": (now + timedelta(seconds=seconds)).isoformat(),
-        }
+        now = datetime.now(UTC)
+        until = (now + timedelta(seconds=seconds)).isoformat()
+        lease = {"lease_owner": _me(), "lease_until": until}
+        row = dict(zip(NAMES, key, strict=True)) | lease | {"state": "waiting"}
         with self.write() as db:
-            row = db.execute(sa.select(jobs).where(self._is(key)).with_for_update()).first()
-            if row is None:
-                names = dict(zip(("era", "stem", "student"), key, strict=True))
-                db.execute(jobs.insert().values(**names, state="waiting", **lease))
+            if db.execute(self.reserve, row | {"now": now.isoformat()}).rowcount:
                 return True
-            held = row.lease_until > now.isoformat() and not _dead(row.lease_owner)
-            if not held:
-                db.execute(jobs.update().where(self._is(key)).values(lease))
-            return not held
+            holder = str(db.execute(self.job, _row(key)).one().lease_owner)
+            theirs = self.change.where(self.jobs.c.lease_owner == holder)
+            return _dead(holder) and db.execute(theirs, _row(key) | lease).rowcount == 1
 
     def let_go(self, key: Key) -> None:
         """Give a reserved submission back as it was."""
         with self.write() as db:
-            db.execute(self.jobs.update().where(self._is(key)).values(lease_until=""))
+            db.execute(self.change, _row(key) | {"lease_until": ""})
 
     def fail(self, key: Key, error: str) -> None:
         """Note that the machine could not grade a submission; its grades stay as they were."""
         values = {"state": "failed", "error": error[:2000], "lease_until": ""}
         with self.write() as db:
-            db.execute(self.jobs.update().where(self._is(key)).values(values))
+            db.execute(self.change, _row(key) | values)
 
     def record(self, key: Key, record: Record) -> None:
         """Store all that belongs to a submission, in one transaction; the claim ends with it."""
@@ -157,7 +160,12 @@ class Ledger(Gradebook):
         }
         with self.write() as db:
             self.write_grades(db, key, record)
-            db.execute(self.jobs.update().where(self._is(key)).values(values))
+            db.execute(self.change, _row(key) | values)
+
+
+def _row(key: Key) -> dict[str, str]:
+    """What `Ledger.job` and `Ledger.change` call the parts of a key."""
+    return {f"of_{name}": value for name, value in zip(NAMES, key, strict=True)}
 
 
 def _entry(row: Mapping[Any, Any], penalty: Mapping[Key, float]) -> Entry:

@@ -22,6 +22,7 @@ ENOUGH = 50  # calls that are noted in one answer
 EVENTS = 30_000  # of Python that are looked at in one call: a long computation is not slowed down
 _start_new_thread = _thread.start_new_thread
 _prepared: set[str] = set()  # names that `prepare` has dealt with
+REFERENCE = re.compile(r"\.\s*\w+|import\b[^\n]*")  # words that may name what is elsewhere
 OFF = "the tracing of calls was switched off"
 
 
@@ -176,11 +177,13 @@ def _targets(name: str) -> list[Any]:
 
 def may_mention(text: str, watch: Iterable[str]) -> bool:
     """Whether a text could refer to one of the names: a quick look that misses none."""
+    last = {name.rpartition(".")[2] for name in watch}
     for name in watch:  # a module's own path is no reference to what is in it
         text = text.replace(name.rpartition(".")[0], "its module")
-    last = "|".join(re.escape(name.rpartition(".")[2]) for name in watch)
-    found = rf"\.\s*(?:{last})\b|import\b[^\n]*\b(?:{last})\b|import\s*(?:\(|\*)"
-    return bool(last) and re.search(found, text) is not None
+    text = text.replace("\\\n", " ")
+    if re.search(r"import\s*[(*]", text):
+        return bool(last)
+    return any(last & set(re.findall(r"\w+", words)) for words in REFERENCE.findall(text))
 
 
 def mentions(cells: dict[str, str], watch: dict[str, list[str]]) -> list[list[Any]]:

@@ -5,11 +5,13 @@ taken for a value and nothing else. A check counts only if it ran to its end her
 deciding what a check is worth (the coordinator's work) and walls around the student (the sandbox).
 """
 
+import base64
 import builtins
 import contextlib
 import hashlib
 import io
 import json
+import marshal
 import os
 import resource
 import signal
@@ -17,7 +19,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from fmbook.grading.wire import BrokenWire, Gone, Late, Reference, decode, encode, receive, send
@@ -291,7 +293,7 @@ class Referee:
         """Run one of the exercise's own cells here, for the checks."""
         known = set(self.names)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            exec(compile(step["source"], step["id"], "exec"), self.names)
+            exec(_code(step, "source"), self.names)
         for name in self.names.keys() - known:
             if isinstance(self.names[name], FunctionType):
                 self.line.own[id(self.names[name])] = name
@@ -340,10 +342,10 @@ class Referee:
         A number that the student's own names helped to make is no credit (`exercise` sees to it).
         """
         self.lend(step["uses"])
-        exec(compile(step["source"], step["id"], "exec"), self.names)
+        exec(_code(step, "source"), self.names)
         if not step["tail"]:
             return None
-        value = eval(compile(step["tail"], step["id"], "eval"), self.names)
+        value = eval(_code(step, "tail"), self.names)
         return float(value) if type(value) in (int, float) else None
 
     def in_process(self, step: dict[str, Any]) -> None:
@@ -354,6 +356,11 @@ class Referee:
             raise error_of(message["error"])
         if message.get("ran") is not True or message["late"]:
             raise TimeoutError("it did not come to its end")
+
+
+def _code(step: dict[str, Any], part: str) -> CodeType:
+    """A step's code, as the worker that sent it has compiled it."""
+    return marshal.loads(base64.b64decode(step["code"][part]))  # type: ignore[no-any-return]
 
 
 def seed_of(secret: str, check: str) -> str:

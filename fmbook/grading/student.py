@@ -35,6 +35,8 @@ def make_shell() -> Any:
     shell.transform_cell = _as_it_is_if_python(shell.transform_cell)
     # errors are told in our words: IPython's take seconds where a recursion ended deep down
     shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None
+    for frames in (shell.InteractiveTB, shell.SyntaxTB):  # it would also keep them in its history
+        frames.structured_traceback = lambda *_, **__: []
     with capture_output():
         shell.run_cell("1 + 1", store_history=False, silent=True)
         shell.run_cell("raise ValueError(1)", store_history=False)
@@ -60,6 +62,7 @@ class Student:
 
     def __init__(self, shell: Any, channel: socket.socket) -> None:
         self.shell, self.channel = shell, channel
+        self.quiet = _quiet(type(shell.displayhook))
         self.handles: list[Any] = []
         self.labels: dict[str, str] = {}  # file names that IPython gave to cells
         self.flags: list[list[Any]] = []
@@ -124,7 +127,7 @@ class Student:
         self.labels[name] = message["label"]
         self.shell.compile.get_code_name = lambda *_: name
         usual = type(hook)
-        hook.__class__ = _quiet(usual, shown)
+        hook.__class__, hook.shown = self.quiet, shown
         try:
             with capture_output() as captured:
                 result = self.shell.run_cell(source, store_history=True)
@@ -229,15 +232,17 @@ def _said(error: BaseException) -> list[Any]:
     return [type(error).__name__[:200], kinds[0] if kinds else "Exception", words, lines[-20:]]
 
 
-def _quiet(usual: type, shown: list[dict[str, Any]]) -> type:
+def _quiet(usual: type) -> type:
     """IPython's display hook, but a result is kept in `shown` instead of being printed."""
 
     class Quiet(usual):
+        shown: list[dict[str, Any]]
+
         def write_output_prompt(self) -> None:
             pass
 
         def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
-            shown.append(_texts(format_dict))
+            self.shown.append(_texts(format_dict))
 
     return Quiet
 

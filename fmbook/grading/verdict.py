@@ -7,7 +7,7 @@ pictures of known form are kept. Left out: storing any of it.
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fmbook.grading.exercise import Cell, Exercise
@@ -69,7 +69,8 @@ class Verdict:
         return sum(check.points for check in self.checks if check.score is not None)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        parts = {name: [vars(x) for x in getattr(self, name)] for name in ("checks", "flags")}
+        return vars(self) | parts
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> "Verdict":
@@ -193,7 +194,7 @@ def _by_hand(check: Check, exercise: Exercise, submission: Submission) -> Check:
     begun = placed.cell is not None and placed.source != placed.cell.released
     if begun or placed.cell is None or placed.cell.kind == "task":
         return check
-    return Check(**asdict(check) | {"score": 0.0, "message": "No response."})
+    return replace(check, score=0.0, message="No response.")
 
 
 def text(words: str) -> str:
@@ -217,10 +218,10 @@ def graded_cells(
             "cell_type": placed.cell_type,
             "id": name,
             "metadata": _metadata(placed.cell),
-            "source": (clean if placed.cell_type == "code" else tame)(placed.source),
+            "source": placed.source,
         }
-        if placed.cell and (placed.cell.fixed or placed.cell.kind == "text"):
-            cell["source"] = placed.source  # the exercise's own
+        if not (placed.cell and (placed.cell.fixed or placed.cell.kind == "text")):
+            cell["source"] = (clean if placed.cell_type == "code" else tame)(placed.source)
         if placed.cell_type == "code":
             step = found["steps"].get(name, {})
             check = by_id.get(placed.cell.grade_id) if placed.cell else None
