@@ -198,7 +198,26 @@ def source(exercise: Exercise, answer: Answer) -> str:
     node = tree.body[0]
     assert isinstance(node, ast.FunctionDef | ast.ClassDef)
     node.name, node.decorator_list = answer.task, []
+    given = _written_out(node, exercise)
     module = ast.parse(inspect.getsource(exercise.answers_module))
     kinds = (ast.Import, ast.ImportFrom)
     imports = [n for n in module.body if isinstance(n, kinds) and "bank" not in ast.unparse(n)]
-    return "\n".join(map(ast.unparse, imports)) + "\n\n" + ast.unparse(node)
+    return "\n\n".join(["\n".join(map(ast.unparse, imports)), *given, ast.unparse(node)])
+
+
+def _written_out(node: ast.FunctionDef | ast.ClassDef, exercise: Exercise) -> list[str]:
+    """The library's class that an answer builds on, as text under another name; put in its place.
+
+    The bank's answers inherit for brevity; a student who did would have called the answer itself.
+    """
+    base = node.bases[0] if isinstance(node, ast.ClassDef) and node.bases else None
+    if not isinstance(base, ast.Attribute) or ast.unparse(base.value) != "library":
+        return []
+    assert isinstance(node, ast.ClassDef)
+    original = getattr(exercise.answers_module.library, base.attr)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(original)))
+    (given,) = tree.body
+    assert isinstance(given, ast.ClassDef)
+    given.name = f"{base.attr}SoFar"
+    node.bases = [ast.Name(given.name)]
+    return [ast.unparse(tree)]

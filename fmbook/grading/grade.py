@@ -1,0 +1,334 @@
+"""`fmbook grade`: everything new in a course folder gets its grades, feedback's material and a row.
+
+The coordinator: it reads submissions, hands out jobs, and alone writes gradebook and files. Left
+out: running students' code (the worker's part) and showing the outcome (the command line's).
+"""
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fmbook.grading.collect import content, read_file, sha256, side_files, timestamp
+from fmbook.grading.course import Course, CourseError, safe_name
+from fmbook.grading.exercise import Exercise
+from fmbook.grading.gradebook import Key, Record
+from fmbook.grading.intake import SIZE, Placed, Submission, Unreadable, read_submission
+from fmbook.grading.ledger import Entry, Ledger
+from fmbook.grading.plan import Limits, job_of, key_of
+from fmbook.grading.results import Results, environment, write_aside
+from fmbook.grading.schedulers import Local
+from fmbook.grading.verdict import Check, Verdict, graded_cells, verdict_of
+
+__all__ = ["Grader", "Options", "Task", "grade", "planned"]
+
+
+GRADED = ("check", "written", "task")
+READABLE = json.JSONEncoder(ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to grade and how; empty means everything."""
+
+    era: str | None = None
+    stem: str | None = None
+    student: str | None = None
+    jobs: int = 1
+    regrade: bool = False
+    tier: str | None = None
+    allow_unsafe: bool = False
+    total_seconds: float = 120.0
+    memory: int = 2 << 30
+
+
+@dataclass(kw_only=True)
+class Task:
+    """One submission on its way through: read, run (or found among the results), stored."""
+
+    key: Key
+    exercise: Exercise
+    submission: Submission
+    job: bytes = b""
+    job_key: str = ""
+    seed: str = ""
+    problem: str = ""  # why it cannot be read
+    missing: bool = False
+    timestamp: datetime | None = None
+    entry: Entry | None = None
+    found: dict[str, Any] | None = field(default=None, repr=False)
+    ran: bool = False  # or was found among the results
+    left: str = ""  # `kept` as it is, or `elsewhere`: another process has it
+
+    @property
+    def state(self) -> str:
+        if self.missing:
+            return "missing"
+        return "unreadable" if self.problem else "graded"
+
+
+class Grader:
+    """Grades a course; `run` yields a line for each submission as it is done."""
+
+    def __init__(self, course: Course, options: Options) -> None:
+        self.course, self.options = course, options
+        self.ledger = Ledger(course.db_url)
+        self.results = Results(course.root / ".fmbook" / "results")
+        self.limits = Limits(
+            cell_seconds=course.cell_seconds,
+            total_seconds=max(options.total_seconds, course.cell_seconds),
+            memory=options.memory,
+        )
+        self.secret = self.ledger.secret()
+        self.layers: dict[str, str] = {}  # what walled the students in, if any was run
+        self.cpu = 0.0  # seconds of the processes that ran students' code and checks
+        self.exercises = {key: self._exercise(*key) for key in self._wanted()}
+
+    def _wanted(self) -> Iterator[tuple[str, str]]:
+        """The exercises to grade: those that were released and that somebody handed in."""
+        o = self.options
+        eras = [o.era] if o.era else self.course.eras()
+        if o.era and o.era not in self.course.eras():
+            raise CourseError(
+                f"there is no assignment {o.era!r}; there are: {', '.join(self.course.eras())}"
+            )
+        for era in eras:
+            stems = self.course.stems(era)
+            if o.stem and o.stem not in stems and o.era:
+                raise CourseError(f"{era} has no notebook {o.stem!r}; it has: {', '.join(stems)}")
+            for stem in stems:
+                if o.stem in (None, stem) and self._collected(era, stem):
+                    yield era, stem
+
+    def _collected(self, era: str, stem: str) -> bool:
+        """Whether any student has handed a notebook in; if not, it is not scored at all."""
+        students = self.course.students(era)
+        return any(os.path.lexists(self._file((era, stem, who))) for who in students)
+
+    def _exercise(self, era: str, stem: str) -> Exercise:
+        stored = self.ledger.stored(era, stem)
+        if not stored:
+            raise CourseError(f"{era}/{stem} was not released yet: run `fmbook release {era}`")
+        exercise = self.course.exercise(era, stem, stored)
+        worth = {c.grade_id: c.points for c in exercise.cells if c.kind in GRADED}
+        if worth != self.ledger.points(era, stem):
+            raise CourseError(
+                f"{era}/{stem} and the gradebook differ in points: run `fmbook release {era}`"
+            )
+        return exercise
+
+    def _file(self, key: Key) -> Path:
+        era, stem, student = key
+        return self.course.folder("submitted", student, era) / f"{stem}.ipynb"
+
+    def keys(self) -> list[Key]:
+        """The submissions that there are, students whose folder has an odd name left out."""
+        o = self.options
+        return [
+            (era, stem, student)
+            for era, stem in self.exercises
+            for student in self.course.students(era)
+            if safe_name(student) and o.student in (None, student)
+        ]
+
+    def odd_folders(self) -> list[str]:
+        """Folders under submitted/ whose name can be no student's."""
+        eras = {era for era, _ in self.exercises}
+        found = {who for era in eras for who in self.course.students(era) if not safe_name(who)}
+        return sorted(found)
+
+    def task(self, key: Key) -> Task:
+        """Read one submission; whatever is wrong with it becomes its `problem`."""
+        exercise = self.exercises[key[0], key[1]]
+        empty = Submission(
+            tuple(
+                Placed(c, c.cell_type, c.source if c.fixed else c.released) for c in exercise.cells
+            ),
+            (),
+        )
+        task = Task(key=key, exercise=exercise, submission=empty)
+        task.entry = self.ledger.entry(key)
+        try:
+            data = read_file(self._file(key))
+            task.timestamp = timestamp(self._file(key).with_name("timestamp.txt"))
+            if data is None:
+                task.missing = True
+                task.job_key = "missing"
+                return task
+            task.job_key = hashlib.sha256(data[:SIZE]).hexdigest()
+            task.submission = read_submission(data, exercise)
+        except Unreadable as problem:
+            task.problem = str(problem)
+            return task
+        sources = json.dumps([p.source for p in task.submission.cells]).encode()
+        task.seed = self._seed(key, sources)
+        task.job = job_of(
+            exercise,
+            task.submission,
+            seed=task.seed,
+            limits=self.limits,
+            files=side_files(self._file(key).parent, self.course.source / key[0]),
+            tier=self.options.tier,
+        )
+        task.job_key = key_of(task.job, environment())
+        return task
+
+    def _seed(self, key: Key, sources: bytes) -> str:
+        said = "/".join(key).encode() + b"\0" + sources
+        return hmac.new(self.secret.encode(), said, hashlib.sha256).hexdigest()[:32]
+
+    def is_done(self, task: Task) -> bool:
+        """Whether gradebook and files hold this very submission already."""
+        entry = task.entry
+        if entry is None or entry.state != task.state or entry.key != task.job_key:
+            return False
+        return entry.state == "missing" or sha256(self._graded_file(task.key)) == entry.file
+
+    def _graded_file(self, key: Key) -> Path:
+        era, stem, student = key
+        return self.course.folder("autograded", student, era) / f"{stem}.ipynb"
+
+    def store(self, task: Task) -> Verdict:
+        """Write a submission's grades, its row and its graded notebook.
+
+        Raises:
+            CourseError: something could not be written; nothing of this submission was.
+        """
+        verdict = self._verdict(task)
+        graded = b"" if task.missing else _notebook(task, verdict)
+        before = task.entry
+        record = Record(
+            state=task.state,
+            verdict=verdict,
+            key=task.job_key,
+            seed=task.seed,
+            file=hashlib.sha256(graded).hexdigest() if graded else "",
+            timestamp=task.timestamp,
+            untouched=_untouched(task),
+            penalty=str(self.course.option("LateSubmissionPlugin", "penalty_method", "none")),
+            changed=before is None or (before.seed or before.key) != (task.seed or task.job_key),
+        )
+        try:
+            if task.ran and task.found is not None and not task.found["faults"]:
+                self.results.put(task.job_key, task.found)
+            self.ledger.record(task.key, record)
+            if graded:
+                write_aside(self._graded_file(task.key), graded)
+                self._copy_timestamp(task)
+        except OSError as error:
+            raise CourseError(
+                f"{error.filename or 'a file'} could not be written ({error.strerror}): make room, "
+                "and run the command again; it goes on where it stopped"
+            ) from None
+        return verdict
+
+    def _verdict(self, task: Task) -> Verdict:
+        if task.found is not None:
+            return verdict_of(task.exercise, task.submission, task.found)
+        why = task.problem or "Nothing was handed in for this chapter."
+        zero = tuple(
+            Check(
+                grade_id=c.grade_id,
+                task=task.exercise.task_of(c) if c.kind == "check" else c.grade_id,
+                points=c.points,
+                score=0.0,
+                message=why,
+                hidden=c.source != c.released,
+            )
+            for c in task.exercise.cells
+            if c.kind in GRADED
+        )
+        return Verdict(checks=zero, notes=(why,), unreadable=task.problem)
+
+    def _copy_timestamp(self, task: Task) -> None:
+        """nbgrader compares the two timestamps to know what is newer."""
+        data = content(self._file(task.key).with_name("timestamp.txt"), 100)
+        if data is not None and task.timestamp is not None:
+            write_aside(self._graded_file(task.key).with_name("timestamp.txt"), data)
+
+    def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
+        """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""
+        every = list(self.exercises.values())
+        scheduler = Local(
+            self.options.jobs,
+            sorted({name for exercise in every for name in exercise.modules}),
+            watch=sorted({n for e in every for names in e.forbidden.values() for n in names}),
+            memory=self.options.memory,
+            allow_unsafe=self.options.allow_unsafe,
+        )
+        with scheduler:
+            yield from self._through(scheduler, keys)
+            if scheduler.layers:
+                self.layers = scheduler.layers
+                self.ledger.note("layers", self.layers)
+        self.cpu = scheduler.cpu
+
+    def _through(
+        self, scheduler: Local, keys: Sequence[Key]
+    ) -> Iterator[tuple[Key, str, Verdict | None]]:
+        for task, result in scheduler.map(self._tasks(keys)):
+            if isinstance(result, Exception):
+                self.ledger.fail(task.key, str(result))
+                yield task.key, "failed", None
+            elif task.left in ("kept", "elsewhere"):
+                yield task.key, task.left, task.entry.verdict if task.entry else None
+            else:
+                if result is not None:
+                    task.found, task.ran = json.loads(result), True
+                yield task.key, task.state, self.store(task)
+
+    def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, bytes | None]]:
+        """Each submission, with its job where it has to be run."""
+        for key in keys:
+            task = self.task(key)
+            if not self.options.regrade and self.is_done(task):
+                task.left = "kept"
+            elif not self.ledger.claim(key, self.limits.total_seconds * 4):
+                task.left = "elsewhere"
+            elif task.job:
+                task.found = self.results.get(task.job_key)
+            run = task.job and not task.left and task.found is None
+            yield task, task.job if run else None
+
+
+def _untouched(task: Task) -> frozenset[str]:
+    """The answers that are as they were released."""
+    return frozenset(
+        p.cell.grade_id
+        for p in task.submission.cells
+        if p.cell and p.cell.kind in ("solution", "written") and p.source == p.cell.released
+    )
+
+
+def _notebook(task: Task, verdict: Verdict) -> bytes:
+    found = task.found or {"steps": {}}
+    cells = graded_cells(task.exercise, task.submission, found, verdict)
+    for note in reversed(verdict.notes):
+        words = {"cell_type": "markdown", "id": "grader-note", "metadata": {}, "source": note}
+        cells.insert(0, words | {"id": f"note-{verdict.notes.index(note)}"})
+    kept = {k: v for k, v in task.exercise.metadata.items() if k in ("kernelspec", "language_info")}
+    rest = json.dumps({"metadata": kept, "nbformat": 4, "nbformat_minor": 5})
+    lines = ",\n".join(map(READABLE.encode, cells))
+    return f'{{"cells": [\n{lines}\n],\n{rest[1:]}\n'.encode("utf8", "replace")
+
+
+def grade(course: Course, options: Options) -> Iterator[tuple[Key, str, Verdict | None]]:
+    """Grade what is new in a course; see `Grader.run`."""
+    grader = Grader(course, options)
+    yield from grader.run(grader.keys())
+
+
+def planned(grader: Grader) -> Iterator[tuple[Key, str]]:
+    """What a run would do with each submission: `kept`, `cached` (stored again) or `run`."""
+    for key in grader.keys():  # noqa: SIM118
+        task = grader.task(key)
+        if grader.is_done(task) and not grader.options.regrade:
+            yield key, "kept"
+        else:
+            cached = not task.job or grader.results.get(task.job_key) is not None
+            yield key, "cached" if cached else "run"
