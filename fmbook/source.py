@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Source", "source"]
+__all__ = ["Source", "source", "without_docstrings"]
 
 
 class Source:
@@ -45,12 +45,13 @@ def source(*objects: Callable[..., Any] | type, docstrings: bool = False) -> Sou
             text = textwrap.dedent(inspect.getsource(thing)).rstrip()
         except (TypeError, OSError):
             raise TypeError(f"{thing!r} has no Python source to show") from None
-        texts.append(text if docstrings else _without_docstrings(text))
+        texts.append(text if docstrings else without_docstrings(text))
     homes = dict.fromkeys(str(inspect.unwrap(thing).__module__) for thing in objects)
     return Source("\n\n\n".join(texts), ", ".join(homes))
 
 
-def _without_docstrings(text: str) -> str:
+def without_docstrings(text: str) -> str:
+    """Python source without its docstrings; what does not parse comes back as it is."""
     try:
         tree = ast.parse(text)
     except SyntaxError:  # a lambda amid an expression: shown as it stands
@@ -58,11 +59,14 @@ def _without_docstrings(text: str) -> str:
     lines = text.splitlines()
     drop: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             if len(node.body) < 2 or ast.get_docstring(node, clean=False) is None:
                 continue
             first, last = node.body[0].lineno, node.body[0].end_lineno or 0
-            if not {first, last} & {node.lineno, node.body[1].lineno}:  # stands on its own lines
+            if not {first, last} & {
+                getattr(node, "lineno", 0),
+                node.body[1].lineno,
+            }:  # stands on its own lines
                 while not lines[last].strip():
                     last += 1
                 drop.update(range(first, last + 1))

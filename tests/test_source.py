@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fmbook import records
-from fmbook.source import Source, _without_docstrings, source
+from fmbook.source import Source, source, without_docstrings
 
 
 def decorate(*_: Any, **__: Any) -> Any:
@@ -225,13 +225,13 @@ def test_what_is_left_is_the_same_code(text: str) -> None:
             node.body = node.body[1:]
         return ast.dump(node)
 
-    assert bare(_without_docstrings(text)) == bare(text)
+    assert bare(without_docstrings(text)) == bare(text)
 
 
 def test_the_librarys_own_modules_survive() -> None:
     """Every module parses to the same code without its docstrings."""
     for file in records.closure("fmbook.swapping") + records.closure("fmbook.checks"):
         text = file.read_text("utf8")
-        assert records._content(ast.parse(_without_docstrings(text))) == records._content(
+        assert records._content(ast.parse(without_docstrings(text))) == records._content(
             ast.parse(text)
         )

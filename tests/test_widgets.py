@@ -14,8 +14,18 @@ import numpy as np
 import pytest
 
 from fmbook import plot
-from fmbook.widgets import AttentionExplorer, BookWidget, InferenceChain, MailReader
+from fmbook.widgets import (
+    AttentionExplorer,
+    BookWidget,
+    InferenceChain,
+    KernelSlider,
+    LatentWalk,
+    MailReader,
+)
 from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.test_widget_reading import reader as state_reader
+from tests.test_widget_scale import scale
+from tests.test_widgets_gradients import graph, valley
 
 HOSTILE = "</script><img src=x onerror=alert(1)><!-- $x^2$ \udcff \u202e 文 \x00 &amp; \"'"
 ALT = "What the widget shows, said in a sentence."
@@ -67,7 +77,21 @@ def reader(*more: dict[str, Any]) -> MailReader:
     return MailReader([*first, *more], alt=ALT)
 
 
-MAKERS: list[Callable[[], BookWidget]] = [attention, chain, reader]
+def slider() -> KernelSlider:
+    ramp = np.linspace(0, 1, 49).reshape(7, 7)
+    edge = [[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]]
+    return KernelSlider(ramp, {"edge": edge, HOSTILE: np.ones((3, 3)) / 9}, alt=ALT)
+
+
+def walk() -> LatentWalk:
+    steps = np.linspace(0, 1, 2 * 3 * 16).reshape(2, 3, 4, 4)
+    return LatentWalk(steps, ["up", HOSTILE], [["a", "b", HOSTILE]] * 2, alt=ALT)
+
+
+MAKERS: list[Callable[[], BookWidget]] = [
+    *(attention, chain, reader, slider, walk),
+    *(graph, valley, scale, state_reader),
+]
 
 
 PAGES: dict[tuple[type, str], str] = {}
@@ -240,7 +264,7 @@ def test_colours_are_the_palettes_in_light_and_dark() -> None:
     assert f"--fm-hue:light-dark({','.join(table['part']['hand'])});" in css
     assert f"--fm-spam:light-dark({','.join(table['part']['foundation'])});" in css
     for file in STYLES:
-        assert not re.search(r"#[0-9a-f]{3}|rgb|hsl", file.read_text("utf8")), file.name
+        assert not re.search(r"#[0-9a-f]{3}|(rgb|hsl)a?\(", file.read_text("utf8")), file.name
 
 
 def test_the_map_has_the_colours_of_the_books_heat_maps() -> None:
@@ -522,7 +546,7 @@ def test_without_javascript_the_picture_and_its_text_are_there(
     show: Callable[..., Opened], make: Callable[[], BookWidget]
 ) -> None:
     page = show(make(), java_script_enabled=False, width=390).page
-    picture = page.get_by_role("img", name=ALT)
+    picture = page.get_by_role("img", name=make().alt)
     assert picture.is_visible()
     assert picture.bounding_box()["width"] > 200
 
@@ -537,7 +561,7 @@ def test_a_widget_that_breaks_leaves_its_picture(
     head = "function render({ model, el }) {"
     file.write_text(html(make()).replace(head, f"{head} throw new Error('broken');"), "utf8")
     page.goto(file.as_uri())
-    assert page.get_by_role("img", name=ALT).is_visible()
+    assert page.get_by_role("img", name=make().alt).is_visible()
     assert heard == ["exception: broken"]
     page.close()
 

@@ -10,57 +10,66 @@ import sqlalchemy as sa
 
 __all__ = ["Statements"]
 
+OF: Any = sa.bindparam("of")
+ERA: Any = sa.bindparam("era")
+WHO: Any = sa.bindparam("who")
+
 
 class Statements:
     """Queries and changes of nbgrader's tables; `of` is the id of what they are about."""
 
     def __init__(self, t: Mapping[str, sa.Table]) -> None:
-        of: Any = sa.bindparam("of")
-        era: Any = sa.bindparam("era")
-        who: Any = sa.bindparam("who")
-        assignment, notebook, student = t["assignment"].c, t["notebook"].c, t["student"].c
-        whole, mine = t["submitted_assignment"].c, t["submitted_notebook"].c
-        base, graded, task = t["base_cell"].c, t["grade_cells"].c, t["task_cells"].c
-        grade, comment = t["grade"].c, t["comment"].c
+        self._ask(t)
+        self._change(t)
 
-        self.person = sa.select(student.id).where(student.id == who)
-        of_student = sa.and_(whole.assignment_id == assignment.id, whole.student_id == who)
+    def _ask(self, t: Mapping[str, sa.Table]) -> None:
+        assignment, notebook, student = t["assignment"].c, t["notebook"].c, t["student"].c
+        whole, mine, grade = t["submitted_assignment"].c, t["submitted_notebook"].c, t["grade"].c
+        base, graded, task = t["base_cell"].c, t["grade_cells"].c, t["task_cells"].c
+
+        self.person = sa.select(student.id).where(student.id == WHO)
+        of_student = sa.and_(whole.assignment_id == assignment.id, whole.student_id == WHO)
         self.submission = (
             sa.select(assignment.id, whole.id)
             .select_from(t["assignment"].outerjoin(t["submitted_assignment"], of_student))
-            .where(assignment.name == era)
+            .where(assignment.name == ERA)
         )
-        handed_in = t["submitted_assignment"].update().where(whole.id == of)
-        self.handed_in = handed_in.values(timestamp=sa.bindparam("when"))
-        of_submission = sa.and_(mine.notebook_id == notebook.id, mine.assignment_id == of)
+        of_submission = sa.and_(mine.notebook_id == notebook.id, mine.assignment_id == OF)
         self.notebooks = (
             sa.select(notebook.name, notebook.id, mine.id)
             .join(t["assignment"], assignment.id == notebook.assignment_id)
             .outerjoin(t["submitted_notebook"], of_submission)
-            .where(assignment.name == era)
+            .where(assignment.name == ERA)
         )
         points = sa.func.coalesce(graded.max_score, task.max_score)
         self.cells = (
             sa.select(base.name, base.id, points, base.type)
             .outerjoin(t["grade_cells"], graded.id == base.id)
             .outerjoin(t["task_cells"], task.id == base.id)
-            .where(base.notebook_id == of)
+            .where(base.notebook_id == OF)
         )
         kept = (grade.id, grade.cell_id, grade.manual_score, grade.needs_manual_grade)
-        self.grades = sa.select(*kept).where(grade.notebook_id == of)
+        self.grades = sa.select(*kept).where(grade.notebook_id == OF)
+        self.dates = (
+            sa.select(whole.timestamp, whole.extension, assignment.duedate)
+            .join(t["assignment"], assignment.id == whole.assignment_id)
+            .where(whole.id == OF)
+        )
+
+    def _change(self, t: Mapping[str, sa.Table]) -> None:
+        whole, mine = t["submitted_assignment"], t["submitted_notebook"]
+        grade, comment = t["grade"], t["comment"]
+
+        handed_in = whole.update().where(whole.c.id == OF)
+        self.handed_in = handed_in.values(timestamp=sa.bindparam("when"))
         new: Any = {
             "auto_score": sa.bindparam("score"),
             "needs_manual_grade": sa.bindparam("waits"),
         }
-        self.grade = t["grade"].update().where(grade.id == sa.bindparam("row")).values(new)
-        of_notebook = t["comment"].update().where(comment.notebook_id == of)
+        self.grade = grade.update().where(grade.c.id == sa.bindparam("row")).values(new)
+        of_notebook = comment.update().where(comment.c.notebook_id == OF)
         self.no_comments = of_notebook.values(auto_comment=None)
-        one = of_notebook.where(comment.cell_id == sa.bindparam("cell"))
+        one = of_notebook.where(comment.c.cell_id == sa.bindparam("cell"))
         self.comment = one.values(auto_comment=sa.bindparam("said"))
-        self.dates = (
-            sa.select(whole.timestamp, whole.extension, assignment.duedate)
-            .join(t["assignment"], assignment.id == whole.assignment_id)
-            .where(whole.id == of)
-        )
-        late = t["submitted_notebook"].update().where(mine.id == of)
+        late = mine.update().where(mine.c.id == OF)
         self.penalty = late.values(late_submission_penalty=sa.bindparam("penalty"))

@@ -50,18 +50,9 @@ class LatentWalk(BookWidget):
         alt: str,
         **traits: Any,
     ) -> None:
-        import numpy as np
-
-        grey = np.asarray(pictures, dtype=float)
-        said = [len(texts) for texts in says]
-        if grey.ndim != 4 or not grey.size or said != [grey.shape[1]] * len(names) != []:
-            raise ValueError(
-                f"pictures must be (walks, steps, H, W), a text each, got {grey.shape}"
-            )
-        if len(grey) != len(names) or not ((grey >= 0) & (grey <= 1)).all():
-            raise ValueError(f"{len(names)} names, {len(grey)} walks; values must be from 0 to 1")
+        grey = _greys(pictures, names, says)
         super().__init__(
-            pixels=np.rint(grey * 255).astype("uint8").tobytes(),
+            pixels=grey.tobytes(),
             height=grey.shape[2],
             width=grey.shape[3],
             names=[plain(name) for name in names],
@@ -84,3 +75,16 @@ class LatentWalk(BookWidget):
         ax.grid(False)
         ax.set(xticks=[], yticks=[], title=drawable(self.names[self.walk], 60))
         return ax
+
+
+def _greys(pictures: Any, names: Sequence[str], says: Sequence[Sequence[str]]) -> Any:
+    """The pictures as bytes (walks, steps, H, W), if names and texts fit them."""
+    import numpy as np
+
+    grey = np.asarray(pictures, dtype=float)
+    said = [len(texts) for texts in says]
+    if grey.ndim != 4 or not grey.size or said != [grey.shape[1]] * len(names) != []:
+        raise ValueError(f"pictures must be (walks, steps, H, W), a text each, got {grey.shape}")
+    if len(grey) != len(names) or not ((grey >= 0) & (grey <= 1)).all():
+        raise ValueError(f"{len(names)} names, {len(grey)} walks; values must be from 0 to 1")
+    return np.rint(grey * 255).astype("uint8")

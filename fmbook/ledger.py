@@ -1,0 +1,122 @@
+"""The book's ledger: what each method reached on the same tasks, from the recorded runs.
+
+A recipe that trains a filter, a reader or a generator stores rows under "ledger"; this room gathers
+them and counts the rest. Left out: measuring anything, which the recipes do.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from fmbook import records
+from fmbook.plot import palette
+from fmbook.source import without_docstrings
+
+__all__ = ["Row", "Table", "by_hand", "rows", "table"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method reached on one task, and what that took."""
+
+    task: str
+    method: str
+    module: str  # dotted name of the library's module that does it
+    quality: Mapping[str, float]  # by the name of the measure
+    cpu_seconds: float  # of training, on one thread
+    parameters: int  # numbers that were learned, or written by hand
+    decisions: Sequence[str]  # what a person decided
+    failures: Sequence[str]  # typical ones, a sentence each
+
+    @property
+    def era(self) -> str:
+        return self.module.split(".")[1]
+
+    @property
+    def lines(self) -> int:
+        """Lines of code of the module: without blank lines, comments and docstrings."""
+        path = self.module.split(".")[1:]
+        text = (resources.files("fmbook").joinpath(*path[:-1]) / f"{path[-1]}.py").read_text("utf8")
+        lines = (line.strip() for line in without_docstrings(text).splitlines())
+        return sum(bool(line) and not line.startswith("#") for line in lines)
+
+
+class Table:
+    """Rows of text under headings, shown as a table wherever Markdown is shown."""
+
+    def __init__(
+        self, headings: Sequence[str], cells: Sequence[Sequence[str]], *, texts: bool = False
+    ) -> None:
+        """`texts`: the columns hold sentences and not numbers, and stand on the left."""
+        self.headings, self.cells, self.texts = headings, cells, texts
+
+    def __repr__(self) -> str:
+        return "\n".join("\t".join(line) for line in [self.headings, *self.cells])
+
+    def _repr_markdown_(self) -> str:
+        kinds = ["---", *["---" if self.texts else "---:"] * (len(self.headings) - 1)]
+        lines = [self.headings, kinds, *self.cells]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def rows(task: str, measure: str) -> list[Row]:
+    """The rows of a task that were judged by this measure, by era, and in an era by their cost.
+
+    Raises:
+        ValueError: no recorded run has such a row.
+
+    >>> [row.method for row in rows("spam", "recall")][:2]
+    ['rules', 'naive Bayes']
+    """
+    stored = [row for stem in records.recipes() for row in records.load(stem).get("ledger", [])]
+    names = Row.__dataclass_fields__
+    every = [Row(**{name: row[name] for name in names}) for row in stored]
+    found = [row for row in every if row.task == task and measure in row.quality]
+    if not found:
+        known = sorted({f"{row.task} ({name})" for row in every for name in row.quality})
+        raise ValueError(f"the ledger has no {task!r} by {measure!r}; it has: {', '.join(known)}")
+    eras = list(palette()["era"])
+    return sorted(found, key=lambda row: (eras.index(row.era), row.cpu_seconds))
+
+
+def table(found: Sequence[Row]) -> Table:
+    """What the rows reached and took, side by side.
+
+    >>> table(rows("spam", "recall")).headings[:3]
+    ['method', 'precision', 'recall']
+    """
+    measures = list(found[0].quality)
+    headings = [
+        "method",
+        *(name.replace("_", " ").replace("frechet", "Fréchet") for name in measures),
+    ]
+    headings += ["CPU-seconds", "parameters", "lines of code"]
+    cells = [
+        [
+            row.method,
+            *(f"{row.quality[name]:,g}" for name in measures),
+            f"{row.cpu_seconds:g}",
+            f"{row.parameters:,}",
+            str(row.lines),
+        ]
+        for row in found
+    ]
+    return Table(headings, cells)
+
+
+def by_hand(found: Sequence[Row]) -> Table:
+    """What a person decided for each row, and how it typically fails.
+
+    >>> by_hand(rows("spam", "recall")).headings
+    ['method', 'what a person decided', 'typical failures']
+    """
+    headings = ["method", "what a person decided", "typical failures"]
+    return Table(
+        headings,
+        [[row.method, "; ".join(row.decisions), _sentences(row.failures)] for row in found],
+        texts=True,
+    )
+
+
+def _sentences(words: Sequence[str]) -> str:
+    return " ".join(f"{said[0].upper()}{said[1:].rstrip('.')}." for said in words)
