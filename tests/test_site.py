@@ -17,12 +17,13 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tests.browser import blocked, chromium, complaints
+from tests.house import stems
 from tests.site_visit import visit
 from tools import repository
 from tools.book import HTML, pages
 
 PAGES = pages()
-CHAPTERS = [page for page in PAGES if len(Path(page).parts) == 3]
+CHAPTERS = [f"chapters/{stem}" for stem in stems()]
 ALL = [*PAGES, "search"]
 TEXTS = (".html", ".js", ".css", ".txt", ".json", ".ipynb", ".md", ".svg", ".inv", ".py", "")
 SECRETS = ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "### BEGIN", "### END", "grade_id")

@@ -1,14 +1,19 @@
 """Every image says what it shows and how large it is, or the build warns.
 
 `fmbook.plot.show` puts alt text and size into the output's metadata; Sphinx would write a file name
-and no size, so that the text moves when the picture comes.
+and no size, so that the text moves when the picture comes. Notebooks' PNGs become WebP without
+loss, which is a quarter smaller.
 """
 
+import hashlib
+import io
+from binascii import a2b_base64
 from pathlib import Path
 
 import imagesize
 from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
+from PIL import Image
 from sphinx.util import logging
 
 LOGGER = logging.getLogger(__name__)
@@ -23,7 +28,16 @@ def with_metadata(self, data):
     made = render_image(self, data)
     for image in (node for node in made if isinstance(node, nodes.image)):
         image["alt"] = alt
+        if data.mime_type == "image/png":
+            image["uri"] = self.write_file(*as_webp(a2b_base64(data.content)), exists_ok=True)
     return made
+
+
+def as_webp(png):
+    """A picture's path and bytes as WebP, pixel by pixel the same."""
+    small = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGBA").save(small, "webp", lossless=True, method=6)
+    return [f"{hashlib.sha256(png).hexdigest()[:20]}.webp"], small.getvalue()
 
 
 def check(app, doctree):
