@@ -128,6 +128,7 @@ def test_a_task_tells_points_difficulty_minutes_and_folds_three_hints(stem: str)
         assert text.count("<details>") >= 3, f"{grade_id(cell)} lacks folded hints"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stem", EXERCISES)
 def test_all_checks_of_an_exercise_cost_a_tenth_of_a_second(stem: str) -> None:
     seconds = check_seconds(EXERCISES[stem])

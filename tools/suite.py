@@ -11,7 +11,8 @@ from tools.book import ONE_THREAD
 from tools.execution import ROOT
 
 
-def main() -> None:
+def run(*more: str) -> int:
+    """Run some of the tests; how pytest ended."""
     paths = ["tests", "solutions", "fmbook"]
     flags = [
         "-p",
@@ -21,10 +22,15 @@ def main() -> None:
         "120",
         "--doctest-modules",
     ]
-    workers = ["-n", "2", "--dist", "loadfile"]
     shown = ["-q", "-rsfE", "--durations", "15", "--no-header"]
-    command = [sys.executable, "-m", "pytest", *flags, *workers, *shown, *sys.argv[1:], *paths]
-    sys.exit(subprocess.run(command, cwd=ROOT, env=os.environ | ONE_THREAD).returncode)
+    command = [sys.executable, "-m", "pytest", *flags, *more, *shown, *sys.argv[1:], *paths]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | ONE_THREAD).returncode
+
+
+def main() -> None:
+    """All tests two at a time, then one by one those that time what they do."""
+    together = run("-m", "not alone", "-n", "2", "--dist", "loadfile")
+    sys.exit(together or run("-m", "alone"))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import contextlib
 import json
 import marshal
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -27,7 +28,12 @@ from fmbook.grading.wire import BrokenWire, Gone, Late, receive, send
 __all__ = ["Fault", "Worker"]
 
 DEATHS = 40  # processes that one submission may use up, as long as there is time
+NURSERIES = 4  # that may die under one submission before it is blamed
 SPARE = 6.0  # seconds beyond a job's own until its referee is given up
+
+
+class NurseryDied(Exception):
+    """The process from which all others are forked has ended, and so have those."""
 
 
 class Fault(RuntimeError):
@@ -111,11 +117,18 @@ class Worker:
         blobs = [base64.b64decode(data) for data in files.values()]
         until = time.monotonic() + content["total_seconds"]
         tally = _Tally({s["id"] for s in content["steps"] if s["kind"] == "check"})
+        deaths = 0
         while len(tally.ended) < DEATHS and len(tally.faults) < 2:
             left = [s for s in content["steps"] if s["id"] not in tally.ended]
             rest = {"total_seconds": max(1.0, until - time.monotonic()), "hurry": bool(tally.ended)}
             try:
                 again = tally.take(self._attempt(content | {"steps": left} | rest, blobs))
+            except NurseryDied as error:  # with all that it had forked, whoever was to blame
+                deaths += 1
+                if deaths == NURSERIES:
+                    tally.faults.append(str(error))
+                    break
+                again = True
             except (Gone, Late, BrokenWire) as error:
                 tally.faults.append(f"{type(error).__name__}: {error}")
                 again = True
@@ -124,20 +137,34 @@ class Worker:
         return tally.result()
 
     def _attempt(self, content: dict[str, Any], blobs: list[bytes]) -> list[dict[str, Any]]:
+        """One referee's findings. Raises: NurseryDied; Gone, Late, BrokenWire of the referee."""
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            with self.lock:
-                control = self._nursery()
-                try:
-                    socket.send_fds(control, [b"+"], [theirs.fileno()])
-                except OSError as error:
-                    self._stop()
-                    raise Gone(f"the nursery died: {error}") from None
-            theirs.close()
-            ours.settimeout(60)
-            send(ours, {}, [json.dumps(content).encode(), *blobs])
-            _, (said,) = receive(ours, time.monotonic() + content["total_seconds"] + SPARE)
-            return list(json.loads(said))
+        with self.lock:
+            control = self._nursery()
+        try:
+            with ours, theirs:
+                socket.send_fds(control, [b"+"], [theirs.fileno()])
+                theirs.close()
+                ours.settimeout(60)
+                send(ours, {}, [json.dumps(content).encode(), *blobs])
+                _, (said,) = receive(ours, time.monotonic() + content["total_seconds"] + SPARE)
+                return list(json.loads(said))
+        except Late:
+            raise
+        except OSError as error:
+            if self._is_dead(control):
+                raise NurseryDied(f"the nursery died: {error}") from None
+            raise Gone(str(error)) from None
+
+    def _is_dead(self, control: socket.socket) -> bool:
+        """Whether the nursery behind a socket has ended; if so it is cleared away."""
+        with self.lock:
+            if self.control is not control:
+                return True
+            dead = bool(select.select([control], [], [], 1.0)[0])  # it speaks only when it ends
+            if dead:
+                self._stop()
+            return dead
 
     def _nursery(self) -> socket.socket:
         """The control socket of a nursery that lives; started if there is none."""

@@ -135,7 +135,10 @@ def test_killed_at_any_moment_and_run_again(
         finished(process)
         code, said = finished(grading(folder))
         assert code == 0, said
-        assert state(folder) == whole, f"{role}, trial {trial}"
+        now = state(folder)
+        wrong = [(a, b) for a, b in zip(now["jobs"], whole["jobs"], strict=True) if a != b]
+        assert not wrong, f"{role}, trial {trial}"
+        assert now == whole, f"{role}, trial {trial}"
     assert killed >= TRIALS / 2
 
 

@@ -23,6 +23,7 @@ import pytest
 from tests.bank import Exercise, exercises, source
 from tests.grading import course as courses
 
+pytestmark = pytest.mark.alone
 COUNT = 60
 # Their own code recurses for seconds in either grader: they would measure that, and not the grader.
 SLOW = {"forgets_the_bindings", "renames_the_conclusion_only"}
