@@ -206,18 +206,23 @@ def source(exercise: Exercise, answer: Answer) -> str:
 
 
 def _written_out(node: ast.FunctionDef | ast.ClassDef, exercise: Exercise) -> list[str]:
-    """The library's class that an answer builds on, as text under another name; put in its place.
+    """The library's classes that an answer builds on, as texts under other names; put in place.
 
     The bank's answers inherit for brevity; a student who did would have called the answer itself.
     """
     base = node.bases[0] if isinstance(node, ast.ClassDef) and node.bases else None
-    if not isinstance(base, ast.Attribute) or ast.unparse(base.value) != "library":
+    library = getattr(exercise.answers_module, "library", None)
+    name = ""
+    if isinstance(base, ast.Attribute) and ast.unparse(base.value) == "library":
+        name = base.attr
+    elif isinstance(base, ast.Name) and inspect.isclass(getattr(library, base.id, None)):
+        name = base.id
+    if not name:
         return []
     assert isinstance(node, ast.ClassDef)
-    original = getattr(exercise.answers_module.library, base.attr)
-    tree = ast.parse(textwrap.dedent(inspect.getsource(original)))
-    (given,) = tree.body
+    (given,) = ast.parse(textwrap.dedent(inspect.getsource(getattr(library, name)))).body
     assert isinstance(given, ast.ClassDef)
-    given.name = f"{base.attr}SoFar"
+    before = _written_out(given, exercise)
+    given.name = f"{name}SoFar"
     node.bases = [ast.Name(given.name)]
-    return [ast.unparse(tree)]
+    return [*before, ast.unparse(given)]
