@@ -25,6 +25,7 @@ OF_FILES = WRITE | READ | TRUNCATE
 SPECIAL = 1 << 0 | 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 15  # execute, devices, sockets, fifos
 TCP, SCOPES = 0b11, 0b11  # bind and connect; abstract sockets and signals
 WRITABLE_DEVICES = ("/dev/null", "/dev/zero")
+READABLE_DEVICES = ("/dev/random", "/dev/urandom")  # torch reads from these when it is imported
 
 PR_SET_SECCOMP, FILTER_MODE = 22, 2
 ALLOWED = """
@@ -88,6 +89,8 @@ def landlock(readable: Iterable[str], writable: Iterable[str]) -> str:
         _allow(handle, path, rights & (READ | LIST))
     for path in writable:
         _allow(handle, path, rights & ~SPECIAL)
+    for path in READABLE_DEVICES:
+        _allow(handle, path, rights & READ)
     for path in WRITABLE_DEVICES:
         _allow(handle, path, rights & (READ | WRITE))
     no_new_privileges()

@@ -71,8 +71,8 @@ class Tracer:
             self.flags.append([what, label, line])
 
     def name_of(self, code: CodeType) -> str:
-        if code in self.codes:
-            return self.codes[code]
+        if (known := self.codes.get(id(code))) is not None:  # equal code may be anybody's
+            return known[1]
         own = code.co_filename in self.labels  # what looks like the library's may be typed
         return "" if own else self.copies.get(_essence(code), "")
 
@@ -89,12 +89,18 @@ class Tracer:
 
 
 @functools.cache
-def _watched(watch: tuple[str, ...]) -> tuple[dict[CodeType, str], dict[tuple[Any, ...], str]]:
-    """The code behind watched names, and what copies of it look like; found before they change."""
-    codes = {code: name for name in watch for code in map(_code, _targets(name)) if code}
+def _watched(
+    watch: tuple[str, ...],
+) -> tuple[dict[int, tuple[CodeType, str]], dict[tuple[Any, ...], str]]:
+    """The code behind watched names, and what copies of it look like; found before they change.
+
+    Code that was generated, such as a dataclass's `__init__`, is left out: others have the same.
+    """
+    found = [(code, name) for name in watch for code in map(_code, _targets(name)) if code]
+    codes = {id(code): (code, name) for code, name in found if code.co_filename != "<string>"}
     copies = {
         _essence(code): f"a copy of {name}"
-        for code, name in codes.items()
+        for code, name in codes.values()
         if len(code.co_names + code.co_varnames) >= COPY
     }
     return codes, copies

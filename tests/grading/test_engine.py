@@ -276,3 +276,44 @@ def test_the_key_changes_with_answers_checks_seed_and_environment() -> None:
     keys = [key(), key(answer="2"), key(body="expect(1, 1)"), key(seed="t"), key(env="f")]
     assert len(set(keys)) == 5
     assert key() == keys[0]
+
+
+TWIN = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+    conditions: tuple
+    conclusion: tuple
+    certainty: float = 1.0
+
+    def __post_init__(self):
+        assert self.conditions
+
+    def __str__(self):
+        return self.name
+"""
+
+
+def test_what_is_generated_alike_is_no_forbidden_call(worker: Worker) -> None:
+    """Two dataclasses with the same fields have equal `__init__`s; that says nothing of either."""
+    made = exercise(
+        solution("Rule", TWIN),
+        shared("adapter", "def name():\n    return str(Rule('a', (('b',),), ('c',)))"),
+        check("Rule-check", "assert name().startswith('a')"),
+        forbidden={"Rule": ["fmbook.rules.expert_system.Rule"]},
+    )
+    verdict, *_ = graded(worker, made)
+    assert verdict.score == 1.0, verdict
+    assert not verdict.flags
+    lent = "from fmbook.rules.expert_system import Rule"
+    assert graded(worker, made, {"Rule": lent})[0].score == 0.0
+
+
+def test_an_answer_may_import_what_nobody_had_loaded(worker: Worker) -> None:
+    """torch reads from /dev/urandom when it is imported: a wall once forbade that."""
+    made = exercise(solution("f", "def f():\n    return 2"), check("f-check", "assert f() == 2"))
+    answer = "import torch\n\ndef f():\n    return int(torch.ones(2).sum())"
+    verdict, *_ = graded(worker, made, {"f": answer})
+    assert verdict.score == 1.0, verdict
