@@ -586,7 +586,7 @@ def by_steps_towards_the_weights(average, weights, decay):
 def by_numpy_arrays(average, weights, decay):
     answer = {}
     for name, new in weights.items():
-        a, w = np.array(average[name]), np.array(new)
+        a, w = average[name].numpy(), new.numpy()
         if w.dtype.kind == "f":
             w = (decay * a.astype(np.float64) + (1 - decay) * w).astype(w.dtype)
         answer[name] = torch.tensor(w)
