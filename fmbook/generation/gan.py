@@ -94,7 +94,7 @@ class Generator(nn.Module):
     2 x 2 block; batch norm and rectifiers between them, `width` channels before the last. In
     training it normalizes by the batch, in evaluation by what it has seen.
 
-    Source: radford2015unsupervised, section 3; shi2016real, section 2.2 (the blocks).
+    Source: radford2015unsupervised, section 3; shi2016real (the blocks).
 
     >>> Generator(Z=8)(torch.zeros(5, 8)).shape
     torch.Size([5, 1, 28, 28])

@@ -297,7 +297,9 @@ class Grader:
 
 
 def _untouched(task: Task) -> frozenset[str]:
-    """The answers that are as they were released."""
+    """The answers that are as they were released; as for stock, none if nothing was handed in."""
+    if task.missing:
+        return frozenset()
     return frozenset(
         p.cell.grade_id
         for p in task.submission.cells
