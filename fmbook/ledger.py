@@ -6,6 +6,7 @@ them and counts the rest. Left out: measuring anything, which the recipes do.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from importlib import resources
 
 from fmbook import records
@@ -42,7 +43,7 @@ class Row:
 
 
 class Table:
-    """Rows of text under headings, shown as a table wherever Markdown is shown."""
+    """Rows of text under headings, shown as a table in a notebook and on the site."""
 
     def __init__(
         self, headings: Sequence[str], cells: Sequence[Sequence[str]], *, texts: bool = False
@@ -53,10 +54,18 @@ class Table:
     def __repr__(self) -> str:
         return "\n".join("\t".join(line) for line in [self.headings, *self.cells])
 
-    def _repr_markdown_(self) -> str:
-        kinds = ["---", *["---" if self.texts else "---:"] * (len(self.headings) - 1)]
-        lines = [self.headings, kinds, *self.cells]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    def _repr_html_(self) -> str:
+        side = ["left", *["left" if self.texts else "right"] * (len(self.headings) - 1)]
+
+        def line(tag: str, words: Sequence[str]) -> str:
+            pairs = zip(words, side, strict=True)
+            row = "".join(
+                f'<{tag} style="text-align:{at}">{escape(said)}</{tag}>' for said, at in pairs
+            )
+            return f"<tr>{row}</tr>"
+
+        body = "".join(line("td", cells) for cells in self.cells)
+        return f'<table class="table"><thead>{line("th", self.headings)}</thead>{body}</table>'
 
 
 def rows(task: str, measure: str) -> list[Row]:
