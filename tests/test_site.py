@@ -113,6 +113,11 @@ def test_a_page_carries_no_script_twice_and_none_of_what_it_does_not_use(page: s
 
 
 @pytest.mark.parametrize("page", ALL)
+def test_no_page_shows_what_a_semicolon_hides(page: str) -> None:
+    assert "BookAxes" not in soup(page).text
+
+
+@pytest.mark.parametrize("page", ALL)
 def test_every_picture_says_what_it_shows_and_keeps_its_place(page: str) -> None:
     for image in soup(page).select("img"):
         alt = image.get("alt", "")
