@@ -83,7 +83,10 @@ def _say(grader: Grader, done: list[Outcome], as_json: bool) -> None:
     for line in _table(done):
         print(line)
     for name in odd:
-        print(f"left out: the folder {name!r}, whose name can be no student's: rename it")
+        print(
+            f"left out: the folder {name!r}, whose name can be no student's: rename it before you "
+            "open formgrader, which shows it as it is"
+        )
     for (era, stem, student), what, _ in done:
         if what in NO_RESULT:
             entry = grader.ledger.entry((era, stem, student))
