@@ -93,8 +93,9 @@ class Classroom:
         self.ledger.record(key, record)
 
     def crowd(self, count: int) -> None:
-        """Put a large class into the table of jobs, both exercises, without nbgrader's rows."""
-        pattern = {key: self._failing(key) for key in self.exercises}
+        """Put a large class into the table of jobs, two exercises, without nbgrader's rows."""
+        two = [("rules", "expert_system"), ("transformers", "attention")]
+        pattern = {key: self._failing(key) for key in two}
         rows = []
         for n in range(count):
             for (era, stem), verdicts in pattern.items():

@@ -119,7 +119,9 @@ def test_killed_at_any_moment_and_run_again(
 ) -> None:
     handed_in, whole, seconds = undisturbed
     draw, killed = random.Random(), 0
-    for trial in range(TRIALS):
+    for trial in range(10 * TRIALS):
+        if killed == TRIALS:
+            break
         folder = tmp_path / f"{role}{trial}"
         shutil.copytree(handed_in, folder)
         process = grading(folder)
@@ -139,7 +141,7 @@ def test_killed_at_any_moment_and_run_again(
         wrong = [(a, b) for a, b in zip(now["jobs"], whole["jobs"], strict=True) if a != b]
         assert not wrong, f"{role}, trial {trial}"
         assert now == whole, f"{role}, trial {trial}"
-    assert killed >= TRIALS / 2
+    assert killed == TRIALS
 
 
 def test_nothing_is_graded_twice(undisturbed: tuple[Path, dict[str, Any], float]) -> None:

@@ -30,10 +30,13 @@ def graded(tmp_path_factory: Any) -> Path:
     """A course with one era, released, and one student whose work was graded. Not to be changed."""
     course = tmp_path_factory.mktemp("graded") / "course"
     shutil.copytree(template(), course)
+    others = [folder.name for folder in (course / "solutions").iterdir() if folder.name != ERA]
     for tree in ("solutions", "exercises"):
-        shutil.rmtree(course / tree / "transformers")
+        for era in others:
+            shutil.rmtree(course / tree / era)
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}", "fmbook") as book:
-        book.remove_assignment("transformers")
+        for era in others:
+            book.remove_assignment(era)
         book.add_student("ada")
         book.add_submission(ERA, "ada")
         book.find_grade(CHECK, STEM, ERA, "ada").auto_score = 1.0
