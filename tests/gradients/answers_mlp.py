@@ -262,9 +262,9 @@ def squared_error(logits, labels):
 
 @wrong("cross_entropy", cell=VALUES, says="one sure and one even example")
 def overflowing(logits, labels):
-    with np.errstate(all="ignore"):
-        e = logits.exp()
-        return (e.sum(-1).log() - logits[np.arange(len(labels)), labels]).mean()
+    np.seterr(all="ignore")  # each answer runs in a process of its own
+    e = logits.exp()
+    return (e.sum(-1).log() - logits[np.arange(len(labels)), labels]).mean()
 
 
 @wrong("cross_entropy", cell=SLOPES, says="the graph is cut")
