@@ -85,7 +85,7 @@ def answer(exercise: Exercise, task: str, draw: random.Random) -> str:
 def borrows(exercise: Exercise, task: str, text: str) -> bool:
     """Whether an answer uses what its task forbids: stock knows no such rule."""
     solution = json.loads((courses.ROOT / f"solutions/{exercise.stem}.ipynb").read_text("utf8"))
-    names = solution["metadata"]["fmbook"]["forbidden"].get(task, [])
+    names = solution["metadata"].get("fmbook", {}).get("forbidden", {}).get(task, [])
     return any(f"library.{name.rpartition('.')[2]}" in text for name in names)
 
 
