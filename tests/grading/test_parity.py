@@ -28,7 +28,6 @@ COUNT = 60
 # Their own code recurses for seconds in either grader: they would measure that, and not the grader.
 SLOW = {"forgets_the_bindings", "renames_the_conclusion_only"}
 BIN = Path(sys.executable).parent
-ALONE = Path(__file__).with_name("alone.py")
 FMBOOK = str(BIN / "fmbook")
 ROWS = """
 select a.name, n.name, s.student_id, c.name, c.type,
@@ -172,36 +171,6 @@ def test_a_regrade_with_nothing_changed_runs_nothing(runs: tuple[Run, Run]) -> N
     assert {row["outcome"] for row in found["submissions"]} == {"graded"}
     with closing(sqlite3.connect(runs[1].folder / "gradebook.db")) as db:
         assert db.execute(ROWS).fetchall() == runs[1].rows
-
-
-STORE_AGAIN = """
-import time
-from fmbook.grading.course import Course
-from fmbook.grading.grade import Grader, Options
-
-grader, spent, last = Grader(Course.find(), Options(regrade=True)), {}, time.process_time()
-for (era, *_), _, _ in grader.run(grader.keys()):
-    now = time.process_time()
-    spent.setdefault(era, []).append(now - last)
-    last = now
-print([sum(rest) / len(rest) for _, *rest in spent.values()])
-"""
-
-
-def test_a_warm_cache_stores_a_hundred_a_second(runs: tuple[Run, Run]) -> None:
-    """The first of each exercise pays for reading that, and is left out; the best of some runs."""
-    seen = []
-    while min(seen, default=1.0) >= 0.010 and len(seen) < 8:  # the machine has slow minutes
-        each = json.loads(command(runs[1].folder, [sys.executable, "-c", STORE_AGAIN]))
-        seen.append(sum(each) / len(each))
-    print(f"{1000 * min(seen):.1f} ms a submission")
-    assert min(seen) < 0.010, seen
-
-
-def test_a_submission_costs_a_tenth_of_a_second_beyond_its_own_code(runs: tuple[Run, Run]) -> None:
-    """Its own code: the same cells and checks run plainly in a fork of a process that is warm."""
-    engine, own = json.loads(command(runs[1].folder, [sys.executable, str(ALONE)]))
-    assert 0.02 < own < engine < own + 0.100, (engine, own)
 
 
 def test_memory_stays_within_its_bounds_and_does_not_grow(runs: tuple[Run, Run]) -> None:
