@@ -14,7 +14,7 @@ import os
 import signal
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -117,6 +117,30 @@ def points(cell: Any) -> float:
 def needed(cell: Any) -> bool:
     """Cells that checks rely on, beside the set-up: solutions and those tagged `needed`."""
     return is_solution(cell) or "needed" in cell.metadata.get("tags", [])
+
+
+def first_wrong(exercise: Exercise, task: str) -> Answer:
+    """The bank's first wrong answer of a task."""
+    return next(a for a in exercise.answers if a.task == task and a.cell)
+
+
+def hidden_points(exercise: Exercise, task: str) -> dict[str, float]:
+    """The points of a task's hidden checks by their grade id."""
+    return {grade_id(c): points(c) for c in exercise.tests(task) if points(c) > 0}
+
+
+def expected(exercise: Exercise, broken: Mapping[str, Answer | None]) -> float:
+    """The score of a submission: hidden checks passed, by their points.
+
+    `broken`: tasks with a wrong answer, or with None if the task's cell raises; others are solved.
+    """
+    total = 0.0
+    for task in exercise.tasks:
+        answer, worth = broken.get(task), hidden_points(exercise, task)
+        failed = set(run_checks(exercise, task, answer.value)) if answer else set[str]()
+        lost = set(worth) if task in broken and answer is None else failed
+        total += sum(worth[name] for name in worth.keys() - lost)
+    return total
 
 
 @cache

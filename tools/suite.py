@@ -10,6 +10,9 @@ import sys
 from tools.book import ONE_THREAD
 from tools.execution import ROOT
 
+# Files in their order and not by their number of tests: the longest have few, and would come last.
+SPREAD = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+
 
 def run(*more: str) -> int:
     """Run some of the tests; how pytest ended."""
@@ -29,7 +32,7 @@ def run(*more: str) -> int:
 
 def main() -> None:
     """All tests two at a time, then one by one those that time what they do."""
-    together = run("-m", "not alone", "-n", "2", "--dist", "loadfile")
+    together = run("-m", "not alone", *SPREAD)
     sys.exit(together or run("-m", "alone"))
 
 

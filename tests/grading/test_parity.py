@@ -20,11 +20,12 @@ from typing import Any
 
 import pytest
 
-from tests.bank import Exercise, exercises, source
+from tests.bank import Answer, Exercise, exercises, expected, source
 from tests.grading import course as courses
 
 pytestmark = pytest.mark.alone
 COUNT = 60
+PERFECT, MISTAKEN = "perfect", "mistaken"  # students whose scores the banks foretell
 # Their own code recurses for seconds in either grader: they would measure that, and not the grader.
 SLOW = {"forgets_the_bindings", "renames_the_conclusion_only"}
 BIN = Path(sys.executable).parent
@@ -53,36 +54,48 @@ class Run:
     wall: float
 
 
-def mixtures(count: int) -> list[tuple[str, str, dict[str, Any]]]:
-    """Student, exercise and notebook: model answers, the banks' right and wrong ones, stubs."""
+def submissions(count: int) -> list[tuple[str, str, dict[str, Any]]]:
+    """Student, exercise and notebook: of each exercise a perfect one, a mistaken one, mixtures."""
     draw, found = random.Random(0), []
     every = exercises()
     for number in range(count):
         exercise = every[number % len(every)]  # a student hands in one of each
-        answers = {task: text for task in exercise.tasks if (text := answer(exercise, task, draw))}
+        student = (PERFECT, MISTAKEN, *(f"s{n:03}" for n in range(count)))[number // len(every)]
+        answers = {task: answer(exercise, task, student, draw) for task in exercise.tasks}
         if draw.random() < 0.8:
             answers["written"] = courses.WORDS
-        notebook = courses.answered(exercise.stem, answers, solve=False)
-        found.append((f"s{number // len(every):03}", exercise.stem, notebook))
+        given = {task: text for task, text in answers.items() if text}
+        found.append((student, exercise.stem, courses.answered(exercise.stem, given, solve=False)))
     return found
 
 
-def answer(exercise: Exercise, task: str, draw: random.Random) -> str:
+def answer(exercise: Exercise, task: str, student: str, draw: random.Random) -> str:
     """The model's, one of the bank's, or "" for an untouched stub."""
     kind = draw.random()
-    if kind < 0.35:
+    if student == PERFECT or (student != MISTAKEN and kind < 0.35):
         return courses.solution(exercise.stem, task)
-    bank = {a.name: source(exercise, a) for a in exercise.answers if a.task == task}
+    if student == MISTAKEN:
+        return source(exercise, mistake(exercise, task))
     allowed = [
-        text
-        for name, text in bank.items()
-        if name not in SLOW and not borrows(exercise, task, text)
+        source(exercise, a) for a in exercise.answers if a.task == task and fair(exercise, a)
     ]
     return draw.choice(allowed) if kind < 0.9 else ""
 
 
+def mistake(exercise: Exercise, task: str) -> Answer:
+    """The first wrong answer of a task that both graders may be asked about."""
+    wrong = (a for a in exercise.answers if a.task == task and a.cell)
+    return next(a for a in wrong if fair(exercise, a))
+
+
+def fair(exercise: Exercise, answer: Answer) -> bool:
+    """Whether an answer is quick, and uses nothing forbidden, which stock has no rule for."""
+    borrowed = borrows(exercise, answer.task, source(exercise, answer))
+    return answer.name not in SLOW and not borrowed
+
+
 def borrows(exercise: Exercise, task: str, text: str) -> bool:
-    """Whether an answer uses what its task forbids: stock knows no such rule."""
+    """Whether an answer uses what its task forbids."""
     solution = json.loads((courses.ROOT / f"solutions/{exercise.stem}.ipynb").read_text("utf8"))
     names = solution["metadata"].get("fmbook", {}).get("forbidden", {}).get(task, [])
     return any(f"library.{name.rpartition('.')[2]}" in text for name in names)
@@ -96,7 +109,7 @@ def runs(tmp_path_factory: Any) -> tuple[Run, Run]:
     """
     base = tmp_path_factory.mktemp("parity")
     one = courses.make(base / "stock")
-    for student, stem, notebook in mixtures(COUNT):
+    for student, stem, notebook in submissions(COUNT):
         courses.hand_in(one, student, stem, notebook)
     shutil.copytree(base / "stock", base / "ours")
     shutil.copytree(base / "stock", base / "first")
@@ -139,6 +152,18 @@ def test_every_grade_row_equals_stocks(runs: tuple[Run, Run]) -> None:
     )
     assert len(warned) <= 10
     assert not [pair for pair in differing if pair not in warned], differing[:10]
+
+
+def test_stock_gives_what_the_banks_foretell(runs: tuple[Run, Run]) -> None:
+    stock, _ = runs
+    for exercise in exercises():
+        era, stem = exercise.stem.split("/")
+        wrong = {task: mistake(exercise, task) for task in exercise.tasks}
+        for student, broken in ((PERFECT, {}), (MISTAKEN, wrong)):
+            rows = [row for row in stock.rows if row[:3] == (era, stem, student)]
+            lost = sum(row[5] == 0 and wrote_to_stderr(stock, row) for row in rows)
+            score, want = sum(row[5] or 0.0 for row in rows), expected(exercise, broken)
+            assert score == want or (lost and score < want), (exercise.stem, student, score, want)
 
 
 def wrote_to_stderr(run: Run, row: tuple[Any, ...]) -> bool:
