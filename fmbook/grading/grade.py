@@ -8,7 +8,9 @@ import hashlib
 import hmac
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ from fmbook.grading.course import Course, CourseError, safe_name
 from fmbook.grading.exercise import Exercise
 from fmbook.grading.gradebook import Key, Record
 from fmbook.grading.intake import SIZE, Placed, Submission, Unreadable, read_submission
-from fmbook.grading.ledger import Entry, Ledger
+from fmbook.grading.ledger import Entry, Ledger, Lost
 from fmbook.grading.plan import Limits, job_of, key_of
 from fmbook.grading.results import Results, environment, write_aside
 from fmbook.grading.schedulers import Local
@@ -28,6 +30,7 @@ from fmbook.grading.verdict import Check, Verdict, graded_cells, verdict_of
 __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
+BATCH = 8  # submissions that are read and reserved together
 GRADED = ("check", "written", "task")
 READABLE = json.JSONEncoder(ensure_ascii=False)
 
@@ -84,6 +87,7 @@ class Grader:
             total_seconds=max(options.total_seconds, course.cell_seconds),
             memory=options.memory,
         )
+        self.lease = self.limits.total_seconds * 4  # seconds
         self.secret = self.ledger.secret()
         self.layers: dict[str, str] = {}  # what walled the students in, if any was run
         self.cpu = 0.0  # seconds of the processes that ran students' code and checks
@@ -142,7 +146,7 @@ class Grader:
         found = {who for era in eras for who in self.course.students(era) if not safe_name(who)}
         return sorted(found)
 
-    def task(self, key: Key) -> Task:
+    def task(self, key: Key, entry: Entry | None = None) -> Task:
         """Read one submission; whatever is wrong with it becomes its `problem`."""
         exercise = self.exercises[key[0], key[1]]
         empty = Submission(
@@ -151,8 +155,7 @@ class Grader:
             ),
             (),
         )
-        task = Task(key=key, exercise=exercise, submission=empty)
-        task.entry = self.ledger.entry(key)
+        task = Task(key=key, exercise=exercise, submission=empty, entry=entry)
         try:
             data = read_file(self._file(key))
             task.timestamp = timestamp(self._file(key).with_name("timestamp.txt"))
@@ -198,6 +201,7 @@ class Grader:
 
         Raises:
             CourseError: something could not be written; nothing of this submission was.
+            Lost: another process has it now.
         """
         verdict = self._verdict(task)
         graded = b"" if task.missing else _notebook(task, verdict)
@@ -217,8 +221,9 @@ class Grader:
             if task.ran and task.found is not None and not task.found["faults"]:
                 self.results.put(task.job_key, task.found)
             self.ledger.record(task.key, record)
-            if graded:
+            if graded and sha256(self._graded_file(task.key)) != record.file:
                 write_aside(self._graded_file(task.key), graded)
+            if graded:
                 self._copy_timestamp(task)
         except OSError as error:
             raise CourseError(
@@ -248,8 +253,9 @@ class Grader:
     def _copy_timestamp(self, task: Task) -> None:
         """nbgrader compares the two timestamps to know what is newer."""
         data = content(self._file(task.key).with_name("timestamp.txt"), 100)
-        if data is not None and task.timestamp is not None:
-            write_aside(self._graded_file(task.key).with_name("timestamp.txt"), data)
+        file = self._graded_file(task.key).with_name("timestamp.txt")
+        if data is not None and task.timestamp is not None and content(file, 100) != data:
+            write_aside(file, data)
 
     def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
         """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""
@@ -261,39 +267,82 @@ class Grader:
             memory=self.options.memory,
             allow_unsafe=self.options.allow_unsafe,
         )
-        with scheduler:
-            yield from self._through(scheduler, keys)
-            if scheduler.layers:
-                self.layers = scheduler.layers
-                self.ledger.note("layers", self.layers)
+        try:
+            with scheduler:
+                yield from self._through(scheduler, keys)
+                if scheduler.layers:
+                    self.layers = scheduler.layers
+                    self.ledger.note("layers", self.layers)
+        finally:
+            with suppress(CourseError):  # whose database is gone has no claims either
+                self.ledger.let_go()
         self.cpu = scheduler.cpu
 
     def _through(
         self, scheduler: Local, keys: Sequence[Key]
     ) -> Iterator[tuple[Key, str, Verdict | None]]:
+        renewed = time.monotonic()
         for task, result in scheduler.map(self._tasks(keys)):
+            if time.monotonic() > renewed + self.lease / 4:
+                self.ledger.renew(self.lease)
+                renewed = time.monotonic()
             if isinstance(result, Exception):
                 self.ledger.fail(task.key, str(result))
                 yield task.key, "failed", None
-            elif task.left in ("kept", "elsewhere"):
+            elif task.left:
                 yield task.key, task.left, task.entry.verdict if task.entry else None
             else:
                 if result is not None:
                     task.found, task.ran = json.loads(result), True
-                yield task.key, task.state, self.store(task)
+                try:
+                    verdict = self.store(task)
+                except Lost:
+                    yield task.key, "elsewhere", None
+                else:
+                    yield task.key, task.state, verdict
 
     def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, bytes | None]]:
-        """Each submission, with its job where it has to be run."""
-        for key in keys:
-            task = self.task(key)
-            if not self.options.regrade and self.is_done(task):
+        """Each submission, with its job where it has to be run; other processes' come last."""
+        later: list[Key] = []
+        for some in _batches(keys):
+            for task in self._batch(some):
+                if task.left == "elsewhere":
+                    later.append(task.key)
+                else:
+                    yield task, self._to_run(task)
+        for some in _batches(later):
+            for task in self._batch(some):
+                yield task, self._to_run(task)
+
+    def _batch(self, keys: Sequence[Key]) -> Iterator[Task]:
+        """Some submissions, reserved if there is something to do about them."""
+        known = self.ledger.known(keys)
+        tasks = [self.task(key, known.get(key)) for key in keys]
+        regrade = self.options.regrade
+        wanted = [task.key for task in tasks if regrade or not self.is_done(task)]
+        held = self.ledger.claim(wanted, self.lease) if wanted else {}
+        for task in tasks:
+            if task.key not in wanted:
                 task.left = "kept"
-            elif not self.ledger.claim(key, self.limits.total_seconds * 4):
+            elif task.key not in held:
                 task.left = "elsewhere"
-            elif task.job:
-                task.found = self.results.get(task.job_key)
-            run = task.job and not task.left and task.found is None
-            yield task, task.job if run else None
+            else:
+                was, task.entry = known.get(task.key), held[task.key]
+                done = was is None or was.finished != task.entry.finished
+                if done and not regrade and self.is_done(task):  # somebody did it meanwhile
+                    self.ledger.let_go(task.key)
+                    task.left = "kept"
+            yield task
+
+    def _to_run(self, task: Task) -> bytes | None:
+        if not task.job or task.left:
+            return None
+        task.found = self.results.get(task.job_key)
+        return task.job if task.found is None else None
+
+
+def _batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    return (keys[i : i + BATCH] for i in range(0, len(keys), BATCH))
 
 
 def _untouched(task: Task) -> frozenset[str]:
@@ -328,7 +377,7 @@ def grade(course: Course, options: Options) -> Iterator[tuple[Key, str, Verdict 
 def planned(grader: Grader) -> Iterator[tuple[Key, str]]:
     """What a run would do with each submission: `kept`, `cached` (stored again) or `run`."""
     for key in grader.keys():  # noqa: SIM118
-        task = grader.task(key)
+        task = grader.task(key, grader.ledger.entry(key))
         if grader.is_done(task) and not grader.options.regrade:
             yield key, "kept"
         else:
