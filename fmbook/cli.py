@@ -97,6 +97,7 @@ def _instructors(app: Any) -> None:
         stem: Stem = None,
         student: Student = None,
         jobs: Annotated[int, Option(help="submissions at a time")] = 1,
+        scheduler: Annotated[str, Option(help="Dask's: tcp://HOST:8786, or tls://")] = "",
         regrade: Annotated[bool, Option("--regrade", help="also what is graded")] = False,
         tier: Annotated[str | None, Option(help="isolated or in-process, for all checks")] = None,
         allow_unsafe: Annotated[
@@ -111,7 +112,10 @@ def _instructors(app: Any) -> None:
         """Grade what is new in a course folder; a student's code runs behind walls."""
         what = {"era": era, "stem": stem, "student": student, "regrade": regrade, "tier": tier}
         how = {"jobs": jobs, "allow_unsafe": allow_unsafe, "total_seconds": seconds}
-        options, run = _part("grade").Options(**what, **how), _part("command").run
+        options, run = (
+            _part("grade").Options(scheduler=scheduler, **what, **how),
+            _part("command").run,
+        )
         raise typer.Exit(run(options, course=course, db=db, dry_run=dry_run, as_json=as_json))
 
     @app.command()

@@ -11,10 +11,8 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fmbook.grading.collect import content, read_file, sha256, side_files, timestamp
 from fmbook.grading.course import Course, CourseError, safe_name
@@ -24,15 +22,14 @@ from fmbook.grading.intake import SIZE, Placed, Submission, Unreadable, read_sub
 from fmbook.grading.ledger import Entry, Ledger, Lost
 from fmbook.grading.plan import Limits, job_of, key_of
 from fmbook.grading.results import Results, environment, write_aside
-from fmbook.grading.schedulers import Local
-from fmbook.grading.verdict import Check, Verdict, graded_cells, verdict_of
+from fmbook.grading.schedulers import Job, Local, Scheduler
+from fmbook.grading.task import GRADED, Task, notebook, untouched, verdict_on
+from fmbook.grading.verdict import Verdict
 
 __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
 BATCH = 8  # submissions that are read and reserved together
-GRADED = ("check", "written", "task")
-READABLE = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,36 +40,12 @@ class Options:
     stem: str | None = None
     student: str | None = None
     jobs: int = 1
+    scheduler: str = ""  # Dask's address; without one, this machine
     regrade: bool = False
     tier: str | None = None
     allow_unsafe: bool = False
     total_seconds: float = 120.0
     memory: int = 2 << 30
-
-
-@dataclass(kw_only=True)
-class Task:
-    """One submission on its way through: read, run (or found among the results), stored."""
-
-    key: Key
-    exercise: Exercise
-    submission: Submission
-    job: bytes = b""
-    job_key: str = ""
-    seed: str = ""
-    problem: str = ""  # why it cannot be read
-    missing: bool = False
-    timestamp: datetime | None = None
-    entry: Entry | None = None
-    found: dict[str, Any] | None = field(default=None, repr=False)
-    ran: bool = False  # or was found among the results
-    left: str = ""  # `kept` as it is, or `elsewhere`: another process has it
-
-    @property
-    def state(self) -> str:
-        if self.missing:
-            return "missing"
-        return "unreadable" if self.problem else "graded"
 
 
 class Grader:
@@ -203,8 +176,8 @@ class Grader:
             CourseError: something could not be written; nothing of this submission was.
             Lost: another process has it now.
         """
-        verdict = self._verdict(task)
-        graded = b"" if task.missing else _notebook(task, verdict)
+        verdict = verdict_on(task)
+        graded = b"" if task.missing else notebook(task, verdict)
         before = task.entry
         record = Record(
             state=task.state,
@@ -213,7 +186,7 @@ class Grader:
             seed=task.seed,
             file=hashlib.sha256(graded).hexdigest() if graded else "",
             timestamp=task.timestamp,
-            untouched=_untouched(task),
+            untouched=untouched(task),
             penalty=str(self.course.option("LateSubmissionPlugin", "penalty_method", "none")),
             changed=before is None or (before.seed or before.key) != (task.seed or task.job_key),
         )
@@ -232,24 +205,6 @@ class Grader:
             ) from None
         return verdict
 
-    def _verdict(self, task: Task) -> Verdict:
-        if task.found is not None:
-            return verdict_of(task.exercise, task.submission, task.found)
-        why = task.problem or "Nothing was handed in for this chapter."
-        zero = tuple(
-            Check(
-                grade_id=c.grade_id,
-                task=task.exercise.task_of(c) if c.kind == "check" else c.grade_id,
-                points=c.points,
-                score=0.0,
-                message=why,
-                hidden=c.source != c.released,
-            )
-            for c in task.exercise.cells
-            if c.kind in GRADED
-        )
-        return Verdict(checks=zero, notes=(why,), unreadable=task.problem)
-
     def _copy_timestamp(self, task: Task) -> None:
         """nbgrader compares the two timestamps to know what is newer."""
         data = content(self._file(task.key).with_name("timestamp.txt"), 100)
@@ -259,14 +214,7 @@ class Grader:
 
     def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
         """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""
-        every = list(self.exercises.values())
-        scheduler = Local(
-            self.options.jobs,
-            sorted({name for exercise in every for name in exercise.modules}),
-            watch=sorted({n for e in every for names in e.forbidden.values() for n in names}),
-            memory=self.options.memory,
-            allow_unsafe=self.options.allow_unsafe,
-        )
+        scheduler = self._scheduler()
         try:
             with scheduler:
                 yield from self._through(scheduler, keys)
@@ -278,14 +226,28 @@ class Grader:
                 self.ledger.let_go()
         self.cpu = scheduler.cpu
 
+    def _scheduler(self) -> Scheduler:
+        every, o = list(self.exercises.values()), self.options
+        preload = sorted({name for exercise in every for name in exercise.modules})
+        watch = sorted({n for e in every for names in e.forbidden.values() for n in names})
+        if not o.scheduler:
+            settings = {"memory": o.memory, "allow_unsafe": o.allow_unsafe}
+            return Local(o.jobs, preload, watch=watch, **settings)
+        from fmbook.grading.cluster import Cluster
+
+        return Cluster(o.scheduler, preload, watch=watch, memory=o.memory)
+
     def _through(
-        self, scheduler: Local, keys: Sequence[Key]
+        self, scheduler: Scheduler, keys: Sequence[Key]
     ) -> Iterator[tuple[Key, str, Verdict | None]]:
         renewed = time.monotonic()
-        for task, result in scheduler.map(self._tasks(keys)):
+        for ended in scheduler.map(self._tasks(keys)):
             if time.monotonic() > renewed + self.lease / 4:
                 self.ledger.renew(self.lease)
                 renewed = time.monotonic()
+            if ended is None:
+                continue
+            task, result = ended
             if isinstance(result, Exception):
                 self.ledger.fail(task.key, str(result))
                 yield task.key, "failed", None
@@ -301,7 +263,7 @@ class Grader:
                 else:
                     yield task.key, task.state, verdict
 
-    def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, bytes | None]]:
+    def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, Job | None]]:
         """Each submission, with its job where it has to be run; other processes' come last."""
         later: list[Key] = []
         for some in _batches(keys):
@@ -334,38 +296,17 @@ class Grader:
                     task.left = "kept"
             yield task
 
-    def _to_run(self, task: Task) -> bytes | None:
+    def _to_run(self, task: Task) -> Job | None:
         if not task.job or task.left:
             return None
         task.found = self.results.get(task.job_key)
-        return task.job if task.found is None else None
+        if task.found is not None:
+            return None
+        return Job(task.job_key, ".".join(task.key[:2]), task.job)
 
 
 def _batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
     return (keys[i : i + BATCH] for i in range(0, len(keys), BATCH))
-
-
-def _untouched(task: Task) -> frozenset[str]:
-    """The answers that are as they were released; as for stock, none if nothing was handed in."""
-    if task.missing:
-        return frozenset()
-    return frozenset(
-        p.cell.grade_id
-        for p in task.submission.cells
-        if p.cell and p.cell.kind in ("solution", "written") and p.source == p.cell.released
-    )
-
-
-def _notebook(task: Task, verdict: Verdict) -> bytes:
-    found = task.found or {"steps": {}}
-    cells = graded_cells(task.exercise, task.submission, found, verdict)
-    for note in reversed(verdict.notes):
-        words = {"cell_type": "markdown", "id": "grader-note", "metadata": {}, "source": note}
-        cells.insert(0, words | {"id": f"note-{verdict.notes.index(note)}"})
-    kept = {k: v for k, v in task.exercise.metadata.items() if k in ("kernelspec", "language_info")}
-    rest = json.dumps({"metadata": kept, "nbformat": 4, "nbformat_minor": 5})
-    lines = ",\n".join(map(READABLE.encode, cells))
-    return f'{{"cells": [\n{lines}\n],\n{rest[1:]}\n'.encode("utf8", "replace")
 
 
 def grade(course: Course, options: Options) -> Iterator[tuple[Key, str, Verdict | None]]:

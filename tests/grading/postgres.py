@@ -18,8 +18,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tests.grading.course import template
-
 
 class Postgres:
     """A server with its data in a folder of its own."""
@@ -81,9 +79,9 @@ class Postgres:
         return self.url(name)
 
 
-def filled(server: Postgres, name: str) -> str:
-    """A database with nbgrader's own schema, and what the released course's gradebook holds."""
-    url, source = server.database(name), sa.create_engine(f"sqlite:///{template()}/gradebook.db")
+def filled(server: Postgres, name: str, course: Path) -> str:
+    """A database with nbgrader's own schema, and what a released course's gradebook holds."""
+    url, source = server.database(name), sa.create_engine(f"sqlite:///{course}/gradebook.db")
     make = f"from nbgrader.api import Gradebook; Gradebook({url!r}, 'fmbook').close()"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it calls alembic
     subprocess.run(

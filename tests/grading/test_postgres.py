@@ -39,7 +39,7 @@ CREATE TRIGGER note AFTER UPDATE ON fmbook_job FOR EACH ROW
 def server() -> Iterator[Postgres]:
     server = Postgres()
     try:
-        filled(server, "released")
+        filled(server, "released", courses.template())
         yield server
     finally:
         server.stop()
@@ -56,11 +56,12 @@ def handed_in(tmp_path_factory: pytest.TempPathFactory) -> Course:
 
 
 def book(server: Postgres, name: str, course: Course) -> str:
-    """A new gradebook on the server, with the secret of another."""
+    """A new gradebook on the server, with the secret of another: it draws the same inputs."""
     url = server.database(name, like="released")
-    secret = {"name": "secret", "value": courses.ledger(course).secret()}
-    with closing(Ledger(url)) as ledger, ledger.write() as db:
-        db.execute(ledger.meta.insert().values(secret))
+    with closing(Ledger(course.db_url)) as old, closing(Ledger(url)) as new:
+        secret = {"name": "secret", "value": old.secret()}
+        with new.write() as db:
+            db.execute(new.meta.insert().values(secret))
     return url
 
 
