@@ -98,6 +98,7 @@ def _instructors(app: Any) -> None:
         student: Student = None,
         jobs: Annotated[int, Option(help="submissions at a time")] = 1,
         scheduler: Annotated[str, Option(help="Dask's: tcp://HOST:8786, or tls://")] = "",
+        audit: Annotated[float, Option(help="share of far results repeated here")] = 0.02,
         regrade: Annotated[bool, Option("--regrade", help="also what is graded")] = False,
         tier: Annotated[str | None, Option(help="isolated or in-process, for all checks")] = None,
         allow_unsafe: Annotated[

@@ -10,10 +10,11 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fmbook.grading.audit import Auditor
 from fmbook.grading.collect import content, read_file, sha256, side_files, timestamp
 from fmbook.grading.course import Course, CourseError, safe_name
 from fmbook.grading.exercise import Exercise
@@ -41,6 +42,7 @@ class Options:
     student: str | None = None
     jobs: int = 1
     scheduler: str = ""  # Dask's address; without one, this machine
+    audit: float = 0.02  # the share of what others ran that is run again here
     regrade: bool = False
     tier: str | None = None
     allow_unsafe: bool = False
@@ -214,10 +216,10 @@ class Grader:
 
     def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
         """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""
-        scheduler = self._scheduler()
+        scheduler, auditor = self._scheduler()
         try:
-            with scheduler:
-                yield from self._through(scheduler, keys)
+            with scheduler, auditor.here if auditor else nullcontext():
+                yield from self._through(scheduler, auditor, keys)
                 if scheduler.layers:
                     self.layers = scheduler.layers
                     self.ledger.note("layers", self.layers)
@@ -226,19 +228,22 @@ class Grader:
                 self.ledger.let_go()
         self.cpu = scheduler.cpu
 
-    def _scheduler(self) -> Scheduler:
+    def _scheduler(self) -> tuple[Scheduler, Auditor | None]:
+        """Where jobs run; and, if that is elsewhere, who repeats some of them here."""
         every, o = list(self.exercises.values()), self.options
         preload = sorted({name for exercise in every for name in exercise.modules})
         watch = sorted({n for e in every for names in e.forbidden.values() for n in names})
+        unsafe = o.allow_unsafe
+        here = Local(o.jobs, preload, watch=watch, memory=o.memory, allow_unsafe=unsafe)
         if not o.scheduler:
-            settings = {"memory": o.memory, "allow_unsafe": o.allow_unsafe}
-            return Local(o.jobs, preload, watch=watch, **settings)
+            return here, None
         from fmbook.grading.cluster import Cluster
 
-        return Cluster(o.scheduler, preload, watch=watch, memory=o.memory)
+        far = Cluster(o.scheduler, preload, watch=watch, memory=o.memory)
+        return far, Auditor(self.secret, o.audit, here)
 
     def _through(
-        self, scheduler: Scheduler, keys: Sequence[Key]
+        self, scheduler: Scheduler, auditor: Auditor | None, keys: Sequence[Key]
     ) -> Iterator[tuple[Key, str, Verdict | None]]:
         renewed = time.monotonic()
         for ended in scheduler.map(self._tasks(keys)):
@@ -256,6 +261,8 @@ class Grader:
             else:
                 if result is not None:
                     task.found, task.ran = json.loads(result), True
+                    if auditor and auditor.chosen(task):
+                        task.found = auditor.found(task, json.loads(result))
                 try:
                     verdict = self.store(task)
                 except Lost:

@@ -23,7 +23,8 @@ LEAST, SHARE = 8, 0.4  # fingerprints and part of the smaller text that a pair m
 LONGEST = 60_000  # characters of one submission that are looked at
 TOKEN = re.compile(
     r"(?P<skip>\#[^\n]*|\s+)"
-    r"|(?P<s>[rRbBuUfF]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'))"
+    r"|(?P<s>[rRbBuUfF]{0,2}(?:\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)"
+    r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?))"  # an open end costs no search
     r"|(?P<v>[^\W\d]\w*)|(?P<n>\d[\w.]*)|(?P<o>.)",
     re.S,
 )

@@ -34,6 +34,7 @@ class Machines:
         self.begin()
 
     def _start(self, name: str, *words: str) -> "subprocess.Popen[bytes]":
+        """A process of Dask's; the flags that all are given stand last."""
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(

@@ -1,6 +1,7 @@
 """Winnowing: a copy is found whatever was renamed, and honest answers of their own are not."""
 
 import random
+import time
 
 import pytest
 
@@ -60,7 +61,12 @@ def test_what_many_share_is_an_idiom() -> None:
     assert len(pairs({f"s{i}": ANSWER for i in range(3)})) == 3
 
 
-@pytest.mark.parametrize("hostile", ["", "(" * 60_000, "'" * 60_000, '"""' * 20_000, "\\" * 60_000])
+HOSTILE = ["", "(" * 60_000, "'" * 60_000, '"""' * 20_000, "\\" * 60_000, '"\\' * 30_000]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
 def test_odd_texts_take_no_time(hostile: str) -> None:
+    start = time.process_time()
     assert len(fingerprints(hostile)) < 30_000
+    assert time.process_time() - start < 2
     assert pairs({"a": hostile, "b": hostile, "c": ANSWER}) is not None
