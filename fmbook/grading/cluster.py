@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,6 +74,7 @@ class Cluster(Scheduler):
                 f"other machines need {error.name}: pip install 'fmbook[scale]'"
             ) from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # told in our words
+        warnings.filterwarnings("ignore", module="distributed")
         try:
             self.client = Client(self.address, timeout=WAIT, set_as_default=False)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
