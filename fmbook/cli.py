@@ -113,10 +113,8 @@ def _instructors(app: Any) -> None:
         """Grade what is new in a course folder; a student's code runs behind walls."""
         what = {"era": era, "stem": stem, "student": student, "regrade": regrade, "tier": tier}
         how = {"jobs": jobs, "allow_unsafe": allow_unsafe, "total_seconds": seconds}
-        options, run = (
-            _part("grade").Options(scheduler=scheduler, **what, **how),
-            _part("command").run,
-        )
+        far = {"scheduler": scheduler, "audit": audit}
+        options, run = _part("grade").Options(**what, **how, **far), _part("command").run
         raise typer.Exit(run(options, course=course, db=db, dry_run=dry_run, as_json=as_json))
 
     @app.command()

@@ -9,9 +9,11 @@ import hmac
 import json
 from typing import Any
 
+from fmbook.grading.course import CourseError
 from fmbook.grading.schedulers import Job, Scheduler
 from fmbook.grading.task import Task
 from fmbook.grading.verdict import verdict_of
+from fmbook.grading.worker import Fault
 
 __all__ = ["Auditor"]
 
@@ -31,10 +33,16 @@ class Auditor:
         """The findings that count: a worker's own, or ours if the scores differ.
 
         Raises:
-            Fault: this machine cannot run it.
+            CourseError: this machine cannot run it.
         """
         job = Job(task.job_key, ".".join(task.key[:2]), task.job)
-        again: dict[str, Any] = json.loads(self.here.submit(job).result())
+        try:
+            again: dict[str, Any] = json.loads(self.here.submit(job).result())
+        except Fault as error:
+            raise CourseError(
+                f"this machine cannot repeat what workers did ({error}): see to that, or do "
+                "without (--audit 0)"
+            ) from None
         theirs, ours = (verdict_of(task.exercise, task.submission, f) for f in (found, again))
         same = [c.score for c in theirs.checks] == [c.score for c in ours.checks]
         return found if same else again | {"differs": True}
