@@ -71,6 +71,7 @@ def _instructors(app: Any) -> None:
     Stem = Annotated[str | None, Option("--notebook", help="one chapter of the era")]
     Student = Annotated[str | None, Option(help="one student")]
     Course = Annotated[Path | None, Option(help="course folder; else the current one")]
+    Db = Annotated[str | None, Option(help="gradebook's address, such as postgresql://...")]
     Json = Annotated[bool, Option("--json", help="for programs")]
 
     @app.command()
@@ -81,13 +82,14 @@ def _instructors(app: Any) -> None:
         new_gradebook: Annotated[bool, Option(help="start without the old gradebook")] = False,
         include: Annotated[list[str] | None, Option(help="extra files students get")] = None,
         course: Course = None,
+        db: Db = None,
         as_json: Json = False,
     ) -> None:
         """Make the students' notebooks and tell the gradebook; refuses before anything breaks."""
         run = _part("release").release
         wishes = {"new_points": new_points, "new_gradebook": new_gradebook}
-        given = {"folder": course, "dry_run": dry_run, "include": include or (), "as_json": as_json}
-        raise typer.Exit(run(eras or (), **given, **wishes))
+        given = {"folder": course, "db": db, "dry_run": dry_run, "as_json": as_json}
+        raise typer.Exit(run(eras or (), include=include or (), **given, **wishes))
 
     @app.command()
     def grade(
@@ -95,6 +97,8 @@ def _instructors(app: Any) -> None:
         stem: Stem = None,
         student: Student = None,
         jobs: Annotated[int, Option(help="submissions at a time")] = 1,
+        scheduler: Annotated[str, Option(help="Dask's: tcp://HOST:8786, or tls://")] = "",
+        audit: Annotated[float, Option(help="share of far results repeated here")] = 0.02,
         regrade: Annotated[bool, Option("--regrade", help="also what is graded")] = False,
         tier: Annotated[str | None, Option(help="isolated or in-process, for all checks")] = None,
         allow_unsafe: Annotated[
@@ -103,13 +107,15 @@ def _instructors(app: Any) -> None:
         seconds: Annotated[float, Option(help="time limit of a submission")] = 120.0,
         dry_run: Annotated[bool, Option("--dry-run", help="say what would be done")] = False,
         course: Course = None,
+        db: Db = None,
         as_json: Json = False,
     ) -> None:
         """Grade what is new in a course folder; a student's code runs behind walls."""
         what = {"era": era, "stem": stem, "student": student, "regrade": regrade, "tier": tier}
         how = {"jobs": jobs, "allow_unsafe": allow_unsafe, "total_seconds": seconds}
-        options, run = _part("grade").Options(**what, **how), _part("command").run
-        raise typer.Exit(run(options, course=course, dry_run=dry_run, as_json=as_json))
+        far = {"scheduler": scheduler, "audit": audit}
+        options, run = _part("grade").Options(**what, **how, **far), _part("command").run
+        raise typer.Exit(run(options, course=course, db=db, dry_run=dry_run, as_json=as_json))
 
     @app.command()
     def feedback(
@@ -119,10 +125,11 @@ def _instructors(app: Any) -> None:
         jobs: Annotated[int, Option(help="pages at a time; 0: by the machine")] = 0,
         force: Annotated[bool, Option("--force", help="write all pages anew")] = False,
         course: Course = None,
+        db: Db = None,
         as_json: Json = False,
     ) -> None:
         """Write a page for each graded notebook: points, named mistakes, hints."""
-        given = {"student": student, "jobs": jobs, "force": force, "course": course}
+        given = {"student": student, "jobs": jobs, "force": force, "course": course, "db": db}
         raise typer.Exit(_part("feedback").main(era, stem, **given, as_json=as_json))
 
     @app.command()
@@ -132,10 +139,11 @@ def _instructors(app: Any) -> None:
         out: Annotated[Path | None, Option(help="file to write")] = None,
         csv: Annotated[str | None, Option(help="plain, canvas or moodle")] = None,
         course: Course = None,
+        db: Db = None,
         as_json: Json = False,
     ) -> None:
         """Write the instructor's page on the class, or the scores for a course system."""
-        given = {"out": out, "form": csv, "course": course, "as_json": as_json}
+        given = {"out": out, "form": csv, "course": course, "db": db, "as_json": as_json}
         raise typer.Exit(_part("report").main(era, stem, **given))
 
 

@@ -26,12 +26,17 @@ NO_RESULT = ("failed", "elsewhere")
 
 
 def run(
-    options: Options, *, course: Path | None = None, dry_run: bool = False, as_json: bool = False
+    options: Options,
+    *,
+    course: Path | None = None,
+    db: str | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Grade, and say what came of it; returns the exit code: 0 only if all have a result."""
     done: list[Outcome] = []
     try:
-        grader = Grader(Course.find(course), options)
+        grader = Grader(Course.find(course, db), options)
         with closing(grader.ledger):
             if dry_run:
                 return _say_plan(list(planned(grader)), as_json)

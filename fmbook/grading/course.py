@@ -34,8 +34,10 @@ class Course:
     config: Any = field(repr=False)
 
     @classmethod
-    def find(cls, folder: Path | None = None) -> "Course":
+    def find(cls, folder: Path | None = None, db: str | None = None) -> "Course":
         """The course in which a folder lies (the current one if none is given).
+
+        `db` is the address of its gradebook, in place of the configuration's `db_url`.
 
         Raises:
             CourseError: there is none, or its configuration cannot be read.
@@ -43,8 +45,8 @@ class Course:
         start = (folder or Path.cwd()).resolve()
         for root in (start, *start.parents):
             if (root / "nbgrader_config.py").is_file():
-                return cls(root, _config(root))
-        course = cls(start, _config(start))
+                return cls(root, _config(root, db))
+        course = cls(start, _config(start, db))
         if not course.source.is_dir():
             raise CourseError(
                 f"{start} is no course folder (no nbgrader_config.py, no {course.source.name}/): "
@@ -137,7 +139,7 @@ class Course:
             raise CourseError(str(error)) from None
 
 
-def _config(root: Path) -> Any:
+def _config(root: Path, db: str | None) -> Any:
     from jupyter_core.paths import jupyter_config_path
     from traitlets.config.loader import Config, ConfigFileNotFound, PyFileConfigLoader
 
@@ -149,4 +151,6 @@ def _config(root: Path) -> Any:
             continue
         except Exception as error:
             raise CourseError(f"{folder}/nbgrader_config.py cannot be read: {error}") from error
+    if db:
+        config.CourseDirectory.db_url = db
     return config

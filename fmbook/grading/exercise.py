@@ -117,8 +117,9 @@ class Exercise:
         last = tree.body[-1] if tree.body else None
         credit = isinstance(last, ast.Expr) and not mentions(last, self.answers)
         credit = credit and not isinstance(last.value, ast.Call)  # type: ignore[union-attr]
-        tail = ast.unparse(tree.body.pop()) if credit else ""
-        return {"source": ast.unparse(tree), "tail": tail, "uses": sorted(used)}
+        body = ast.Module(tree.body[:-1] if credit else tree.body, [])
+        tail = ast.unparse(tree.body[-1]) if credit else ""
+        return {"source": ast.unparse(body), "tail": tail, "uses": sorted(used)}
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -149,7 +150,8 @@ class Exercise:
         """What the exercise's own cells import, to be loaded once for all submissions."""
         found: dict[str, None] = {}
         for cell in self.cells:
-            if cell.cell_type == "code" and cell.kind in ("setup", "shared", "check"):
+            own = cell.cell_type == "code" and cell.kind in ("setup", "shared", "check")
+            if own and "import" in cell.source:
                 for node in ast.walk(parsed(cell.source)):
                     if isinstance(node, ast.Import):
                         found |= {alias.name: None for alias in node.names}
@@ -170,8 +172,9 @@ def python(source: str) -> str:
     return str(TransformerManager().transform_cell(source))
 
 
+@cache
 def parsed(source: str) -> ast.Module:
-    """The syntax tree of a cell of the exercise."""
+    """The syntax tree of a cell of the exercise; not to be changed."""
     return ast.parse(python(source))
 
 

@@ -58,12 +58,13 @@ def main(
     force: bool = False,
     as_json: bool = False,
     course: Path | None = None,
+    db: str | None = None,
 ) -> int:
     """`fmbook feedback`: write the pages; 0 if everything that is graded has one."""
     from fmbook.grading.ledger import Ledger
 
     try:
-        where = Course.find(course)
+        where = Course.find(course, db)
         done = hand_back(
             where, Ledger(where.db_url), era, stem, student=student, jobs=jobs, force=force
         )

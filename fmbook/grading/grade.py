@@ -8,28 +8,29 @@ import hashlib
 import hmac
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from fmbook.grading.audit import Auditor
 from fmbook.grading.collect import content, read_file, sha256, side_files, timestamp
 from fmbook.grading.course import Course, CourseError, safe_name
 from fmbook.grading.exercise import Exercise
 from fmbook.grading.gradebook import Key, Record
 from fmbook.grading.intake import SIZE, Placed, Submission, Unreadable, read_submission
-from fmbook.grading.ledger import Entry, Ledger
+from fmbook.grading.ledger import Entry, Ledger, Lost
 from fmbook.grading.plan import Limits, job_of, key_of
 from fmbook.grading.results import Results, environment, write_aside
-from fmbook.grading.schedulers import Local
-from fmbook.grading.verdict import Check, Verdict, graded_cells, verdict_of
+from fmbook.grading.schedulers import Job, Local, Scheduler
+from fmbook.grading.task import GRADED, Task, notebook, untouched, verdict_on
+from fmbook.grading.verdict import Verdict
 
 __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
-GRADED = ("check", "written", "task")
-READABLE = json.JSONEncoder(ensure_ascii=False)
+BATCH = 8  # submissions that are read and reserved together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,36 +41,13 @@ class Options:
     stem: str | None = None
     student: str | None = None
     jobs: int = 1
+    scheduler: str = ""  # Dask's address; without one, this machine
+    audit: float = 0.02  # the share of what others ran that is run again here
     regrade: bool = False
     tier: str | None = None
     allow_unsafe: bool = False
     total_seconds: float = 120.0
     memory: int = 2 << 30
-
-
-@dataclass(kw_only=True)
-class Task:
-    """One submission on its way through: read, run (or found among the results), stored."""
-
-    key: Key
-    exercise: Exercise
-    submission: Submission
-    job: bytes = b""
-    job_key: str = ""
-    seed: str = ""
-    problem: str = ""  # why it cannot be read
-    missing: bool = False
-    timestamp: datetime | None = None
-    entry: Entry | None = None
-    found: dict[str, Any] | None = field(default=None, repr=False)
-    ran: bool = False  # or was found among the results
-    left: str = ""  # `kept` as it is, or `elsewhere`: another process has it
-
-    @property
-    def state(self) -> str:
-        if self.missing:
-            return "missing"
-        return "unreadable" if self.problem else "graded"
 
 
 class Grader:
@@ -84,6 +62,7 @@ class Grader:
             total_seconds=max(options.total_seconds, course.cell_seconds),
             memory=options.memory,
         )
+        self.lease = self.limits.total_seconds * 4  # seconds
         self.secret = self.ledger.secret()
         self.layers: dict[str, str] = {}  # what walled the students in, if any was run
         self.cpu = 0.0  # seconds of the processes that ran students' code and checks
@@ -142,7 +121,7 @@ class Grader:
         found = {who for era in eras for who in self.course.students(era) if not safe_name(who)}
         return sorted(found)
 
-    def task(self, key: Key) -> Task:
+    def task(self, key: Key, entry: Entry | None = None) -> Task:
         """Read one submission; whatever is wrong with it becomes its `problem`."""
         exercise = self.exercises[key[0], key[1]]
         empty = Submission(
@@ -151,8 +130,7 @@ class Grader:
             ),
             (),
         )
-        task = Task(key=key, exercise=exercise, submission=empty)
-        task.entry = self.ledger.entry(key)
+        task = Task(key=key, exercise=exercise, submission=empty, entry=entry)
         try:
             data = read_file(self._file(key))
             task.timestamp = timestamp(self._file(key).with_name("timestamp.txt"))
@@ -198,9 +176,10 @@ class Grader:
 
         Raises:
             CourseError: something could not be written; nothing of this submission was.
+            Lost: another process has it now.
         """
-        verdict = self._verdict(task)
-        graded = b"" if task.missing else _notebook(task, verdict)
+        verdict = verdict_on(task)
+        graded = b"" if task.missing else notebook(task, verdict)
         before = task.entry
         record = Record(
             state=task.state,
@@ -209,7 +188,7 @@ class Grader:
             seed=task.seed,
             file=hashlib.sha256(graded).hexdigest() if graded else "",
             timestamp=task.timestamp,
-            untouched=_untouched(task),
+            untouched=untouched(task),
             penalty=str(self.course.option("LateSubmissionPlugin", "penalty_method", "none")),
             changed=before is None or (before.seed or before.key) != (task.seed or task.job_key),
         )
@@ -217,8 +196,9 @@ class Grader:
             if task.ran and task.found is not None and not task.found["faults"]:
                 self.results.put(task.job_key, task.found)
             self.ledger.record(task.key, record)
-            if graded:
+            if graded and sha256(self._graded_file(task.key)) != record.file:
                 write_aside(self._graded_file(task.key), graded)
+            if graded:
                 self._copy_timestamp(task)
         except OSError as error:
             raise CourseError(
@@ -227,96 +207,113 @@ class Grader:
             ) from None
         return verdict
 
-    def _verdict(self, task: Task) -> Verdict:
-        if task.found is not None:
-            return verdict_of(task.exercise, task.submission, task.found)
-        why = task.problem or "Nothing was handed in for this chapter."
-        zero = tuple(
-            Check(
-                grade_id=c.grade_id,
-                task=task.exercise.task_of(c) if c.kind == "check" else c.grade_id,
-                points=c.points,
-                score=0.0,
-                message=why,
-                hidden=c.source != c.released,
-            )
-            for c in task.exercise.cells
-            if c.kind in GRADED
-        )
-        return Verdict(checks=zero, notes=(why,), unreadable=task.problem)
-
     def _copy_timestamp(self, task: Task) -> None:
         """nbgrader compares the two timestamps to know what is newer."""
         data = content(self._file(task.key).with_name("timestamp.txt"), 100)
-        if data is not None and task.timestamp is not None:
-            write_aside(self._graded_file(task.key).with_name("timestamp.txt"), data)
+        file = self._graded_file(task.key).with_name("timestamp.txt")
+        if data is not None and task.timestamp is not None and content(file, 100) != data:
+            write_aside(file, data)
 
     def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
         """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""
-        every = list(self.exercises.values())
-        scheduler = Local(
-            self.options.jobs,
-            sorted({name for exercise in every for name in exercise.modules}),
-            watch=sorted({n for e in every for names in e.forbidden.values() for n in names}),
-            memory=self.options.memory,
-            allow_unsafe=self.options.allow_unsafe,
-        )
-        with scheduler:
-            yield from self._through(scheduler, keys)
-            if scheduler.layers:
-                self.layers = scheduler.layers
-                self.ledger.note("layers", self.layers)
+        scheduler, auditor = self._scheduler()
+        try:
+            with scheduler, auditor.here if auditor else nullcontext():
+                yield from self._through(scheduler, auditor, keys)
+                if scheduler.layers:
+                    self.layers = scheduler.layers
+                    self.ledger.note("layers", self.layers)
+        finally:
+            with suppress(CourseError):  # whose database is gone has no claims either
+                self.ledger.let_go()
         self.cpu = scheduler.cpu
 
+    def _scheduler(self) -> tuple[Scheduler, Auditor | None]:
+        """Where jobs run; and, if that is elsewhere, who repeats some of them here."""
+        every, o = list(self.exercises.values()), self.options
+        preload = sorted({name for exercise in every for name in exercise.modules})
+        watch = sorted({n for e in every for names in e.forbidden.values() for n in names})
+        unsafe = o.allow_unsafe
+        here = Local(o.jobs, preload, watch=watch, memory=o.memory, allow_unsafe=unsafe)
+        if not o.scheduler:
+            return here, None
+        from fmbook.grading.cluster import Cluster
+
+        far = Cluster(o.scheduler, preload, watch=watch, memory=o.memory)
+        return far, Auditor(self.secret, o.audit, here)
+
     def _through(
-        self, scheduler: Local, keys: Sequence[Key]
+        self, scheduler: Scheduler, auditor: Auditor | None, keys: Sequence[Key]
     ) -> Iterator[tuple[Key, str, Verdict | None]]:
-        for task, result in scheduler.map(self._tasks(keys)):
+        renewed = time.monotonic()
+        for ended in scheduler.map(self._tasks(keys)):
+            if time.monotonic() > renewed + self.lease / 4:
+                self.ledger.renew(self.lease)
+                renewed = time.monotonic()
+            if ended is None:
+                continue
+            task, result = ended
             if isinstance(result, Exception):
                 self.ledger.fail(task.key, str(result))
                 yield task.key, "failed", None
-            elif task.left in ("kept", "elsewhere"):
+            elif task.left:
                 yield task.key, task.left, task.entry.verdict if task.entry else None
             else:
                 if result is not None:
                     task.found, task.ran = json.loads(result), True
-                yield task.key, task.state, self.store(task)
+                    if auditor and auditor.chosen(task):
+                        task.found = auditor.found(task, json.loads(result))
+                try:
+                    verdict = self.store(task)
+                except Lost:
+                    yield task.key, "elsewhere", None
+                else:
+                    yield task.key, task.state, verdict
 
-    def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, bytes | None]]:
-        """Each submission, with its job where it has to be run."""
-        for key in keys:
-            task = self.task(key)
-            if not self.options.regrade and self.is_done(task):
+    def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, Job | None]]:
+        """Each submission, with its job where it has to be run; other processes' come last."""
+        later: list[Key] = []
+        for some in _batches(keys):
+            for task in self._batch(some):
+                if task.left == "elsewhere":
+                    later.append(task.key)
+                else:
+                    yield task, self._to_run(task)
+        for some in _batches(later):
+            for task in self._batch(some):
+                yield task, self._to_run(task)
+
+    def _batch(self, keys: Sequence[Key]) -> Iterator[Task]:
+        """Some submissions, reserved if there is something to do about them."""
+        known = self.ledger.known(keys)
+        tasks = [self.task(key, known.get(key)) for key in keys]
+        regrade = self.options.regrade
+        wanted = [task.key for task in tasks if regrade or not self.is_done(task)]
+        held = self.ledger.claim(wanted, self.lease) if wanted else {}
+        for task in tasks:
+            if task.key not in wanted:
                 task.left = "kept"
-            elif not self.ledger.claim(key, self.limits.total_seconds * 4):
+            elif task.key not in held:
                 task.left = "elsewhere"
-            elif task.job:
-                task.found = self.results.get(task.job_key)
-            run = task.job and not task.left and task.found is None
-            yield task, task.job if run else None
+            else:
+                was, task.entry = known.get(task.key), held[task.key]
+                done = was is None or was.finished != task.entry.finished
+                if done and not regrade and self.is_done(task):  # somebody did it meanwhile
+                    self.ledger.let_go(task.key)
+                    task.left = "kept"
+            yield task
+
+    def _to_run(self, task: Task) -> Job | None:
+        if not task.job or task.left:
+            return None
+        task.found = self.results.get(task.job_key)
+        if task.found is not None:
+            return None
+        return Job(task.job_key, ".".join(task.key[:2]), task.job)
 
 
-def _untouched(task: Task) -> frozenset[str]:
-    """The answers that are as they were released; as for stock, none if nothing was handed in."""
-    if task.missing:
-        return frozenset()
-    return frozenset(
-        p.cell.grade_id
-        for p in task.submission.cells
-        if p.cell and p.cell.kind in ("solution", "written") and p.source == p.cell.released
-    )
-
-
-def _notebook(task: Task, verdict: Verdict) -> bytes:
-    found = task.found or {"steps": {}}
-    cells = graded_cells(task.exercise, task.submission, found, verdict)
-    for note in reversed(verdict.notes):
-        words = {"cell_type": "markdown", "id": "grader-note", "metadata": {}, "source": note}
-        cells.insert(0, words | {"id": f"note-{verdict.notes.index(note)}"})
-    kept = {k: v for k, v in task.exercise.metadata.items() if k in ("kernelspec", "language_info")}
-    rest = json.dumps({"metadata": kept, "nbformat": 4, "nbformat_minor": 5})
-    lines = ",\n".join(map(READABLE.encode, cells))
-    return f'{{"cells": [\n{lines}\n],\n{rest[1:]}\n'.encode("utf8", "replace")
+def _batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    return (keys[i : i + BATCH] for i in range(0, len(keys), BATCH))
 
 
 def grade(course: Course, options: Options) -> Iterator[tuple[Key, str, Verdict | None]]:
@@ -328,7 +325,7 @@ def grade(course: Course, options: Options) -> Iterator[tuple[Key, str, Verdict 
 def planned(grader: Grader) -> Iterator[tuple[Key, str]]:
     """What a run would do with each submission: `kept`, `cached` (stored again) or `run`."""
     for key in grader.keys():  # noqa: SIM118
-        task = grader.task(key)
+        task = grader.task(key, grader.ledger.entry(key))
         if grader.is_done(task) and not grader.options.regrade:
             yield key, "kept"
         else:

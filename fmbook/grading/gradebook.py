@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fmbook.grading.course import CourseError
+from fmbook.grading.database import engine_of
 from fmbook.grading.statements import Statements
 from fmbook.grading.verdict import Verdict
 
@@ -24,7 +25,7 @@ TABLES = [
     *("source_cell", "student", "submitted_assignment", "submitted_notebook", "grade", "comment"),
 ]
 Key = tuple[str, str, str]  # era, stem, student
-BUSY = 30  # seconds that a writer waits for another
+Dates = tuple[Any, Any, Any]  # handed in, extension, due
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,52 +44,35 @@ class Record:
 
 
 class Gradebook:
-    """nbgrader's database behind an engine of SQLAlchemy; one thread writes."""
+    """nbgrader's database behind an engine of SQLAlchemy; one thread writes.
+
+    What the database cannot do becomes a CourseError (see `database`).
+    """
 
     def __init__(self, db_url: str) -> None:
-        self.engine = sa.create_engine(db_url)
-        if self.engine.dialect.name not in ("sqlite", "postgresql"):
-            raise CourseError(
-                f"the gradebook's db_url begins with {self.engine.dialect.name}: only SQLite and "
-                "PostgreSQL are supported"
-            )
-        if self.engine.dialect.name == "sqlite":
-            sa.event.listen(self.engine, "connect", _sqlite)
-            sa.event.listen(self.engine, "begin", _begin)
+        self.engine = engine_of(db_url)
+        self.server = self.engine.dialect.name == "postgresql"
         self.writer = self.engine.execution_options(writes=True)
         metadata = sa.MetaData()
         try:
             metadata.reflect(self.engine, only=TABLES)
         except sa.exc.InvalidRequestError:
+            self.engine.dispose()
             raise CourseError(
                 "the gradebook does not know this course yet: run `fmbook release` first"
             ) from None
-        except sa.exc.DBAPIError as error:
-            raise CourseError(
-                f"the gradebook cannot be opened ({error.orig}): make room on the disk if it is "
-                "full, see that it may be read and written, and run the command again"
-            ) from None
         self.t = metadata.tables
-        self.sql = Statements(self.t)
+        self.sql = Statements(self.t, self.engine.dialect.name)
+        self.cells_of: dict[str, Sequence[Any]] = {}  # while grades are written: as released
 
     def close(self) -> None:
         self.engine.dispose()
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction: all of it, or nothing.
-
-        Raises:
-            CourseError: the database is locked by another program, or the disk is full.
-        """
-        try:
-            with self.writer.begin() as db:
-                yield db
-        except sa.exc.OperationalError as error:
-            raise CourseError(
-                f"the gradebook could not be written ({error.orig}); nothing was changed. Close "
-                "other programs that use it, make room on the disk, and run the command again."
-            ) from None
+        """A transaction: all of it, or nothing."""
+        with self.writer.begin() as db:
+            yield db
 
     def notebook_id(self, era: str, stem: str) -> str | None:
         """nbgrader's id of a notebook, or None if it was never released."""
@@ -160,58 +144,81 @@ class Gradebook:
         """Grades, comments and late penalty of one notebook, as nbgrader would store them.
 
         A manual score is never touched; a cell that has one is marked for another look if the
-        submission has changed since.
+        submission has changed since. What stands there already is not written again.
         """
         era, stem, student = key
-        submission = self._submission(db, era, student, record.timestamp)
-        source, notebook = self._notebooks(db, submission, era)[stem]
-        cells = self._cells(db, source)  # a written answer is two of them
+        submission, dates = self._submission(db, era, student, record.timestamp)
+        source, notebook, penalty = self._notebooks(db, submission, era)[stem]
+        if source not in self.cells_of:
+            self.cells_of[source] = self._cells(db, source)  # a written answer is two of them
+        cells = self.cells_of[source]
         graded = {name: cell for name, cell, points, _ in cells if points is not None}
-        told = {name: cell for name, cell, _, kind in cells if kind != "GradeCell"}
-        mine = {"of": notebook}
-        held = {row.cell_id: row for row in db.execute(self.sql.grades, mine).all()}
+        held = {row.cell_id: row for row in db.execute(self.sql.grades, {"of": notebook}).all()}
         changes = []
         for check in record.verdict.checks:
             before = held[graded[check.grade_id]]
             wanted = check.score is None
             if before.manual_score is not None:
                 wanted = record.changed or before.needs_manual_grade
-            changes.append({"row": before.id, "score": check.score, "waits": wanted})
-        db.execute(self.sql.grade, changes)
-        db.execute(self.sql.no_comments, mine)
-        said = [
-            {"cell": c, "said": "No response."} | mine
-            for n, c in told.items()
-            if n in record.untouched
+            if (before.auto_score, before.needs_manual_grade) != (check.score, wanted):
+                changes.append({"row": before.id, "score": check.score, "waits": wanted})
+        if changes:
+            db.execute(self.sql.grade, changes)
+        self._comment(db, notebook, cells, record.untouched)
+        self._penalty(db, notebook, penalty, dates, record.penalty)
+
+    def _comment(
+        self, db: sa.Connection, notebook: str, cells: Sequence[Any], untouched: frozenset[str]
+    ) -> None:
+        """Say of each answer whether there is none, as nbgrader does."""
+        wanted = {
+            cell: "No response." if name in untouched else None
+            for name, cell, _, kind in cells
+            if kind != "GradeCell"
+        }
+        held = db.execute(self.sql.comments, {"of": notebook}).all()
+        changes = [
+            {"row": row.id, "said": wanted.get(row.cell_id)}
+            for row in held
+            if row.auto_comment != wanted.get(row.cell_id)
         ]
-        if said:
-            db.execute(self.sql.comment, said)
-        self._penalty(db, submission, notebook, record.penalty)
+        if changes:
+            db.execute(self.sql.comment, changes)
 
     def _submission(
         self, db: sa.Connection, era: str, student: str, timestamp: datetime | None
-    ) -> str:
-        """The id of a student's assignment; made with all its rows if it is the first."""
+    ) -> tuple[str, Dates]:
+        """The id of a student's assignment, made with all its rows if it is the first; its dates.
+
+        On a server the student's row is held until the transaction ends: two coordinators may
+        store two notebooks of the same student.
+        """
         t, names = self.t, {"era": era, "who": student}
-        assignment, found = db.execute(self.sql.submission, names).one()
+        if self.server:
+            db.execute(self.sql.new_person, names)
+            db.execute(self.sql.person, names)
+        assignment, found, before, extension, due = db.execute(self.sql.submission, names).one()
         if found is None:
-            if db.execute(self.sql.person, names).scalar() is None:
-                db.execute(t["student"].insert().values(id=student))
+            if not self.server:
+                db.execute(self.sql.new_person, names)
             found = _new_id()
             row = {"id": found, "assignment_id": assignment, "student_id": student}
             db.execute(t["submitted_assignment"].insert().values(row))
-        if timestamp is not None:
-            when = {"of": found, "when": timestamp.replace(tzinfo=None)}
-            db.execute(self.sql.handed_in, when)
-        return str(found)
+        when = timestamp.replace(tzinfo=None) if timestamp else before
+        if when != before:
+            db.execute(self.sql.handed_in, {"of": found, "when": when})
+        return str(found), (when, extension, due)
 
     def _notebooks(
         self, db: sa.Connection, submission: str, era: str
-    ) -> dict[str, tuple[str, str]]:
-        """The ids of an era's notebooks and a submission's; those that lack rows get them."""
+    ) -> dict[str, tuple[str, str, float | None]]:
+        """By name the ids of an era's notebooks and a submission's, with the penalty for late work.
+
+        Those that lack rows get them.
+        """
         found, of_era = {}, {"era": era, "of": submission}
-        for name, source, mine in db.execute(self.sql.notebooks, of_era).all():
-            found[name] = (source, mine or self._new_notebook(db, submission, source))
+        for name, source, mine, penalty in db.execute(self.sql.notebooks, of_era).all():
+            found[name] = (source, mine or self._new_notebook(db, submission, source), penalty)
         return found
 
     def _new_notebook(self, db: sa.Connection, submission: str, notebook: str) -> str:
@@ -230,13 +237,16 @@ class Gradebook:
             db.execute(t["comment"].insert(), told)
         return new
 
-    def _penalty(self, db: sa.Connection, submission: str, notebook: str, method: str) -> None:
+    def _penalty(
+        self, db: sa.Connection, notebook: str, before: float | None, dates: Dates, method: str
+    ) -> None:
         """nbgrader's penalty for late work: none, or all of the score."""
-        handed_in, extension, due = db.execute(self.sql.dates, {"of": submission}).one()
+        handed_in, extension, due = dates
         late = due is not None and handed_in is not None
         late = late and handed_in > (due + extension if extension else due)
         penalty = self._score(db, notebook) if late and method == "zero" else None
-        db.execute(self.sql.penalty, {"of": notebook, "penalty": penalty})
+        if penalty != before:
+            db.execute(self.sql.penalty, {"of": notebook, "penalty": penalty})
 
     def _score(self, db: sa.Connection, notebook: str) -> float:
         grade = self.t["grade"]
@@ -251,16 +261,3 @@ class Gradebook:
 
 def _new_id() -> str:
     return uuid.uuid4().hex
-
-
-def _sqlite(connection: Any, _record: Any) -> None:
-    """Wait for other writers, and survive being killed; transactions begin where we say."""
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {BUSY * 1000}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-
-
-def _begin(db: sa.Connection) -> None:
-    """Take SQLite's lock at a writing transaction's start, where waiting for it is possible."""
-    db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("writes") else "BEGIN")

@@ -7,21 +7,27 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from fmbook.grading.database import take_turns
 from fmbook.grading.gradebook import Gradebook, Key, Record
+from fmbook.grading.statements import insert_of
 from fmbook.grading.verdict import Verdict
 
-__all__ = ["Entry", "Ledger"]
+__all__ = ["Entry", "Ledger", "Lost"]
 
 NAMES = ("era", "stem", "student")
+LEASE = ("lease_owner", "lease_until")
+
+
+class Lost(RuntimeError):
+    """A submission that this process had reserved belongs to another one now."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +62,17 @@ class Ledger(Gradebook):
         super().__init__(db_url)
         own = sa.MetaData()
         names = [sa.Column(n, sa.String(128), primary_key=True) for n in NAMES]
-        texts = ("state", "key", "seed", "file", "verdict", "finished", "error")
-        lease = ("lease_owner", "lease_until")
-        columns = [sa.Column(n, sa.Text, nullable=False, server_default="") for n in texts + lease]
+        texts = ("state", "key", "seed", "file", "verdict", "finished", "error", *LEASE)
+        columns = [sa.Column(n, sa.Text, nullable=False, server_default="") for n in texts]
         self.jobs = sa.Table("fmbook_job", own, *names, *columns)
         same = sa.and_(*(self.jobs.c[n] == sa.bindparam(f"of_{n}") for n in NAMES))
-        self.job = sa.select(self.jobs).where(same)
-        self.change = self.jobs.update().where(same)  # of the columns that are given
-        dialect = {"sqlite": sqlite, "postgresql": postgresql}[self.engine.dialect.name]
-        row: Any = dialect.insert(self.jobs)
-        free = self.jobs.c.lease_until <= sa.bindparam("now")
-        self.reserve = row.on_conflict_do_update(
-            index_elements=NAMES, set_={n: row.excluded[n] for n in lease}, where=free
-        )
+        self.me = _me()
+        mine = sa.and_(same, self.jobs.c.lease_owner == self.me)
+        self.change = self.jobs.update().where(mine)  # of the columns that are given
+        lease = {"lease_owner": self.me, "lease_until": sa.bindparam("until")}
+        self.reserve = self.jobs.update().where(same).values(lease)
+        insert = insert_of(self.engine.dialect.name)
+        self.begin = insert(self.jobs).on_conflict_do_nothing()
         self.meta = sa.Table(
             "fmbook_meta",
             own,
@@ -76,11 +80,13 @@ class Ledger(Gradebook):
             sa.Column("value", sa.Text, nullable=False),
         )
         with self.write() as db:
+            take_turns(db)
             own.create_all(db)
 
     def secret(self) -> str:
         """The course's grading secret, made at first use: the seeds of checks come from it."""
         with self.write() as db:
+            take_turns(db)
             query = sa.select(self.meta.c.value).where(self.meta.c.name == "secret")
             found = db.execute(query).scalar()
             if found is None:
@@ -91,6 +97,7 @@ class Ledger(Gradebook):
     def note(self, name: str, value: Any) -> None:
         """Keep a fact about the course or the last run, as JSON."""
         with self.write() as db:
+            take_turns(db)
             db.execute(self.meta.delete().where(self.meta.c.name == name))
             db.execute(self.meta.insert().values(name=name, value=json.dumps(value)))
 
@@ -118,36 +125,73 @@ class Ledger(Gradebook):
 
     def entry(self, key: Key) -> Entry | None:
         """The job of one submission, or None."""
-        with self.engine.connect() as db:
-            row = db.execute(self.job, _row(key)).mappings().first()
-        return _entry(row, {}) if row else None
+        return self.known([key]).get(key)
 
-    def claim(self, key: Key, seconds: float) -> bool:
-        """Reserve a submission for this process; False if another, living one holds it."""
+    def known(self, keys: Sequence[Key]) -> dict[Key, Entry]:
+        """The jobs of some submissions; those without one are not in it."""
+        with self.engine.connect() as db:
+            rows = db.execute(self._jobs(keys)).mappings().all()
+        return {_key(row): _entry(row, {}) for row in rows}
+
+    def _jobs(self, keys: Sequence[Key]) -> sa.Select[Any]:
+        c = self.jobs.c
+        return sa.select(self.jobs).where(sa.tuple_(c.era, c.stem, c.student).in_(keys))
+
+    def claim(self, keys: Sequence[Key], seconds: float) -> dict[Key, Entry]:
+        """Reserve submissions for this process: those that no other, living one holds.
+
+        They come back as they stand now. On a server, rows that another coordinator is reserving
+        at this moment are skipped, not waited for.
+        """
         now = datetime.now(UTC)
         until = (now + timedelta(seconds=seconds)).isoformat()
-        lease = {"lease_owner": _me(), "lease_until": until}
-        row = dict(zip(NAMES, key, strict=True)) | lease | {"state": "waiting"}
         with self.write() as db:
-            if db.execute(self.reserve, row | {"now": now.isoformat()}).rowcount:
-                return True
-            holder = str(db.execute(self.job, _row(key)).one().lease_owner)
-            theirs = self.change.where(self.jobs.c.lease_owner == holder)
-            return _dead(holder) and db.execute(theirs, _row(key) | lease).rowcount == 1
+            held = {_key(row): row for row in self._free(db, keys, now.isoformat())}
+            new = [k for k in keys if k not in held]
+            if new:  # not known yet, or somebody else's
+                rows = [dict(zip(NAMES, k, strict=True)) | {"state": "waiting"} for k in new]
+                db.execute(self.begin, rows)
+                held |= {_key(row): row for row in self._free(db, new, now.isoformat())}
+            if held:
+                db.execute(self.reserve, [_row(k) | {"until": until} for k in held])
+        return {k: _entry(row, {}) for k, row in held.items()}
 
-    def let_go(self, key: Key) -> None:
-        """Give a reserved submission back as it was."""
+    def _free(self, db: sa.Connection, keys: Sequence[Key], now: str) -> list[Any]:
+        query = self._jobs(keys).order_by(*(self.jobs.c[n] for n in NAMES))
+        rows = db.execute(query.with_for_update(skip_locked=True)).mappings().all()
+        return [row for row in rows if row["lease_until"] <= now or _dead(row["lease_owner"])]
+
+    def renew(self, seconds: float) -> None:
+        """Hold what this process has reserved for so long from now on."""
+        until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
         with self.write() as db:
-            db.execute(self.change, _row(key) | {"lease_until": ""})
+            db.execute(self._mine().values(lease_until=until))
+
+    def let_go(self, key: Key | None = None) -> None:
+        """Give a submission back as it was, or all that this process has reserved."""
+        with self.write() as db:
+            if key is None:
+                db.execute(self._mine().values(lease_until=""))
+            else:
+                db.execute(self.change, _row(key) | {"lease_until": ""})
+
+    def _mine(self) -> sa.Update:
+        c = self.jobs.c
+        return self.jobs.update().where(c.lease_owner == self.me, c.lease_until != "")
 
     def fail(self, key: Key, error: str) -> None:
         """Note that the machine could not grade a submission; its grades stay as they were."""
-        values = {"state": "failed", "error": error[:2000], "lease_until": ""}
+        said = error[:2000].replace("\0", "")
+        values = {"state": "failed", "error": said, "lease_until": ""}
         with self.write() as db:
             db.execute(self.change, _row(key) | values)
 
     def record(self, key: Key, record: Record) -> None:
-        """Store all that belongs to a submission, in one transaction; the claim ends with it."""
+        """Store all that belongs to a submission, in one transaction; the claim ends with it.
+
+        Raises:
+            Lost: the claim ran out and another process has taken the submission over.
+        """
         values = {
             "state": record.state,
             "key": record.key,
@@ -159,8 +203,14 @@ class Ledger(Gradebook):
             "lease_until": "",
         }
         with self.write() as db:
+            if db.execute(self.change, _row(key) | values).rowcount != 1:
+                raise Lost(f"another process has taken {'/'.join(key)} over")
             self.write_grades(db, key, record)
-            db.execute(self.change, _row(key) | values)
+
+
+def _key(row: Mapping[Any, Any]) -> Key:
+    """The key of a row of the table of jobs."""
+    return row["era"], row["stem"], row["student"]
 
 
 def _row(key: Key) -> dict[str, str]:
@@ -169,11 +219,11 @@ def _row(key: Key) -> dict[str, str]:
 
 
 def _entry(row: Mapping[Any, Any], penalty: Mapping[Key, float]) -> Entry:
-    key = (row["era"], row["stem"], row["student"])
+    name = _key(row)
     verdict = Verdict.from_json(json.loads(row["verdict"])) if row["verdict"] else None
     finished = datetime.fromisoformat(row["finished"]) if row["finished"] else None
     return Entry(
-        *key,
+        *name,
         row["state"],
         verdict,
         row["key"],
@@ -181,7 +231,7 @@ def _entry(row: Mapping[Any, Any], penalty: Mapping[Key, float]) -> Entry:
         row["file"],
         finished,
         row["error"],
-        penalty.get(key, 0.0),
+        penalty.get(name, 0.0),
     )
 
 

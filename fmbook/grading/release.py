@@ -26,6 +26,7 @@ from fmbook.grading.standing import (
     copy,
     ensure_writable,
     file_of,
+    has_tables,
     kept,
     planned,
     schema_fault,
@@ -64,6 +65,7 @@ def release(
     eras: Sequence[str] = (),
     *,
     folder: Path | None = None,
+    db: str | None = None,
     dry_run: bool = False,
     new_points: bool = False,
     new_gradebook: bool = False,
@@ -78,7 +80,7 @@ def release(
     wishes = Wishes(new_points=new_points, new_gradebook=new_gradebook, include=tuple(include))
     done = Done(dry_run)
     try:
-        _try(Course.find(folder), eras, wishes, done)
+        _try(Course.find(folder, db), eras, wishes, done)
     except (CourseError, OSError) as error:
         done.problem = text(str(error))
     except KeyboardInterrupt:
@@ -155,7 +157,7 @@ def _known(course: Course, eras: Sequence[str]) -> None:
 
 
 def _copied(course: Course, scratch: Path) -> str:
-    """The URL of a copy of the gradebook (of the gradebook itself on a server), '' without one.
+    """The URL of a copy of the gradebook (of itself on a server), '' if there is none yet.
 
     Raises:
         CourseError: nbgrader cannot use it.
@@ -168,7 +170,7 @@ def _copied(course: Course, scratch: Path) -> str:
         url = f"sqlite:///{scratch / 'before.db'}"
     if said := schema_fault(url):
         raise CourseError(said)
-    return url
+    return url if has_tables(url) else ""
 
 
 def _plan(course: Course, era: str, scratch: Path, book: str, wishes: Wishes) -> Plan:
@@ -263,7 +265,8 @@ def _compare(course: Course, plan: Plan, after: dict[str, Kept]) -> None:
     target = course.folder("release", ".", plan.era)
     for stem, now in after.items():
         file, was = target / f"{stem}.ipynb", plan.kept.get(stem)
-        same = file.is_file() and file.read_bytes() == plan.files[file.name] and was == now
+        same = file.is_file() and file.read_bytes() == plan.files[file.name]
+        same = same and was is not None and (was.cells, was.sources) == (now.cells, now.sources)
         plan.notebooks[stem] = "unchanged" if same else "changed" if was else "new"
         before = was.sources if was else {}
         changed = sorted(name for name, said in now.sources.items() if before.get(name) != said)

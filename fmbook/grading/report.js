@@ -172,6 +172,19 @@
     $("mistakes").append(el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Table of mistakes" }, table), ...(more ? [more] : []));
   }
 
+  // ---- pairs ------------------------------------------------------------------------------------
+  function alike() {
+    if (!data.alike.length) return void $("alike").append(el("p", {}, "No two answers share more than their task explains."));
+    const at = new Map(rows.map((row) => [`${row.exercise}/${row.student}`, row]));
+    const who = (student, i) => (at.has(`${i}/${student}`) ? finder(at.get(`${i}/${student}`)) : student);
+    const body = data.alike.map((p) => el("tr", {}, el("td", {}, who(p.one, p.exercise)), el("td", {}, who(p.other, p.exercise)),
+      el("td", {}, named(p.exercise)), el("td", { class: "number" }, `${Math.round(100 * p.share)} %`), el("td", { class: "number" }, `${p.shared}`)));
+    const table = el("table", {}, el("thead", {}, el("tr", {},
+      ["One", "The other", "Exercise", "Of the smaller", "Marks shared"].map((t) => el("th", { scope: "col" }, t)))), el("tbody", {}, body.slice(0, 15)));
+    const more = body.length > 15 ? button(`Show ${body.length - 15} more pairs`, () => { table.tBodies[0].append(...body.slice(15)); more.remove(); }) : null;
+    $("alike").append(el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Table of pairs" }, table), ...(more ? [more] : []));
+  }
+
   // ---- the table of submissions -----------------------------------------------------------------
   const COLUMNS = [
     ["Student", (a, b) => a.rank - b.rank],
@@ -280,6 +293,6 @@
     $("walls").append(...parts);
   }
 
-  head(); look(); scores(); mistakes(); table(); times(); walls();
+  head(); look(); scores(); mistakes(); table(); alike(); times(); walls();
   document.documentElement.dataset.ready = "yes";
 })();

@@ -28,13 +28,14 @@ def main(
     form: str | None = None,
     as_json: bool = False,
     course: Path | None = None,
+    db: str | None = None,
 ) -> int:
     """`fmbook report`: write the page, or the scores as CSV (`form`), or all numbers as JSON."""
     from fmbook.grading.course import Course, CourseError
     from fmbook.grading.ledger import Ledger
 
     try:
-        where = Course.find(course)
+        where = Course.find(course, db)
         ledger = Ledger(where.db_url)
         if form is not None:
             return _give(to_csv(where, ledger, form, era, stem), out)

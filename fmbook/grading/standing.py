@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fmbook.grading.course import CourseError
+from fmbook.grading.database import engine_of
 from fmbook.grading.gradebook import Gradebook
 from fmbook.grading.leaks import Notebook
 
@@ -23,6 +24,7 @@ __all__ = [
     "copy",
     "ensure_writable",
     "file_of",
+    "has_tables",
     "kept",
     "planned",
     "schema_fault",
@@ -49,6 +51,15 @@ def file_of(db_url: str) -> Path | None:
     if url.get_backend_name() != "sqlite" or not url.database:
         return None
     return Path(url.database)
+
+
+def has_tables(db_url: str) -> bool:
+    """Whether anything was ever stored in a database."""
+    engine = engine_of(db_url)
+    try:
+        return bool(sa.inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
 
 
 def copy(source: Path, target: Path) -> None:
@@ -83,7 +94,7 @@ def schema_fault(db_url: str) -> str:
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
-    engine = sa.create_engine(db_url)
+    engine = engine_of(db_url)
     try:
         tables = sa.inspect(engine).get_table_names()
         with engine.connect() as db:

@@ -7,36 +7,45 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["Statements"]
+__all__ = ["Statements", "insert_of"]
 
 OF: Any = sa.bindparam("of")
 ERA: Any = sa.bindparam("era")
 WHO: Any = sa.bindparam("who")
 
 
+def insert_of(dialect: str) -> Any:
+    """The `insert` of a dialect, which can say what to do about a row that is there already."""
+    return {"sqlite": sqlite, "postgresql": postgresql}[dialect].insert
+
+
 class Statements:
     """Queries and changes of nbgrader's tables; `of` is the id of what they are about."""
 
-    def __init__(self, t: Mapping[str, sa.Table]) -> None:
+    def __init__(self, t: Mapping[str, sa.Table], dialect: str) -> None:
         self._ask(t)
         self._change(t)
+        insert: Any = insert_of(dialect)(t["student"]).values(id=WHO)
+        self.new_person = insert.on_conflict_do_nothing()
 
     def _ask(self, t: Mapping[str, sa.Table]) -> None:
         assignment, notebook, student = t["assignment"].c, t["notebook"].c, t["student"].c
         whole, mine, grade = t["submitted_assignment"].c, t["submitted_notebook"].c, t["grade"].c
         base, graded, task = t["base_cell"].c, t["grade_cells"].c, t["task_cells"].c
 
-        self.person = sa.select(student.id).where(student.id == WHO)
+        self.person = sa.select(student.id).where(student.id == WHO).with_for_update()
         of_student = sa.and_(whole.assignment_id == assignment.id, whole.student_id == WHO)
+        dates = (whole.timestamp, whole.extension, assignment.duedate)
         self.submission = (
-            sa.select(assignment.id, whole.id)
+            sa.select(assignment.id, whole.id, *dates)
             .select_from(t["assignment"].outerjoin(t["submitted_assignment"], of_student))
             .where(assignment.name == ERA)
         )
         of_submission = sa.and_(mine.notebook_id == notebook.id, mine.assignment_id == OF)
         self.notebooks = (
-            sa.select(notebook.name, notebook.id, mine.id)
+            sa.select(notebook.name, notebook.id, mine.id, mine.late_submission_penalty)
             .join(t["assignment"], assignment.id == notebook.assignment_id)
             .outerjoin(t["submitted_notebook"], of_submission)
             .where(assignment.name == ERA)
@@ -48,13 +57,15 @@ class Statements:
             .outerjoin(t["task_cells"], task.id == base.id)
             .where(base.notebook_id == OF)
         )
-        kept = (grade.id, grade.cell_id, grade.manual_score, grade.needs_manual_grade)
-        self.grades = sa.select(*kept).where(grade.notebook_id == OF)
-        self.dates = (
-            sa.select(whole.timestamp, whole.extension, assignment.duedate)
-            .join(t["assignment"], assignment.id == whole.assignment_id)
-            .where(whole.id == OF)
+        kept = (grade.id, grade.cell_id, grade.manual_score, grade.auto_score)
+        self.grades = (  # held, where the database can: a person may be entering one right now
+            sa.select(*kept, grade.needs_manual_grade)
+            .where(grade.notebook_id == OF)
+            .with_for_update()
         )
+        comment = t["comment"].c
+        said = sa.select(comment.id, comment.cell_id, comment.auto_comment)
+        self.comments = said.where(comment.notebook_id == OF)
 
     def _change(self, t: Mapping[str, sa.Table]) -> None:
         whole, mine = t["submitted_assignment"], t["submitted_notebook"]
@@ -67,9 +78,7 @@ class Statements:
             "needs_manual_grade": sa.bindparam("waits"),
         }
         self.grade = grade.update().where(grade.c.id == sa.bindparam("row")).values(new)
-        of_notebook = comment.update().where(comment.c.notebook_id == OF)
-        self.no_comments = of_notebook.values(auto_comment=None)
-        one = of_notebook.where(comment.c.cell_id == sa.bindparam("cell"))
+        one = comment.update().where(comment.c.id == sa.bindparam("row"))
         self.comment = one.values(auto_comment=sa.bindparam("said"))
         late = mine.update().where(mine.c.id == OF)
         self.penalty = late.values(late_submission_penalty=sa.bindparam("penalty"))

@@ -4,6 +4,7 @@ Everything is plain values that JSON can hold; strangers' words stand in it as t
 draws them must see to that. Left out: drawing.
 """
 
+import json
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import fmbook
+from fmbook.grading.collect import content
 from fmbook.grading.export import Person, people
 from fmbook.grading.marks import Marks, collected, entered, marks_of
+from fmbook.grading.similar import pairs
 from fmbook.grading.verdict import Check, Verdict
 
 if TYPE_CHECKING:
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["mistake_of", "summary"]
 
-BINS, GROUPS, WORDS, LISTED, SLOWEST = 10, 60, 240, 40, 10
+BINS, GROUPS, WORDS, LISTED, SLOWEST, PAIRS = 10, 60, 240, 40, 10, 60
+LARGEST = 4 << 20  # bytes of a graded notebook that is read for its answers
 NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*(?:e[-+]?\d+)?|nan|inf)\b"
 VARIES = re.compile(rf"[(\[](?:\s*{NUMBER}\s*,?)+[)\]]|(?<!\w){NUMBER}", re.I)
 RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Warning|Interrupt|Exit|Iteration)\b")
@@ -43,11 +47,13 @@ def summary(
     rows: list[dict[str, Any]] = []
     exercises: list[dict[str, Any]] = []
     mistakes: list[dict[str, Any]] = []
+    alike: list[dict[str, Any]] = []
     for key, entries in collected(course, ledger, era, stem).items():
         given, tasks = entered(ledger, *key), _tasks(course, *key, entries)
         graded = [(e, marks_of(e, given.get(e.student, {}))) for e in entries]
         rows += [_row(len(exercises), e, marks, tasks) for e, marks in graded]
         mistakes += _mistakes(len(exercises), [e for e in entries if e.state == "graded"])
+        alike += _alike(course, len(exercises), *key, [e.student for e in entries])
         exercises.append(_exercise(*key, tasks, graded, sum(ledger.points(*key).values())))
     for row in rows:
         row["name"] = known.get(row["student"], Person("")).name
@@ -58,6 +64,7 @@ def summary(
         "eras": _eras(exercises, rows),
         "exercises": exercises,
         "mistakes": sorted(mistakes, key=lambda m: -m["students"])[:GROUPS],
+        "alike": sorted(alike, key=lambda pair: -pair["shared"] * pair["share"])[:PAIRS],
         "times": _times(rows),
         "rows": rows,
     }
@@ -108,6 +115,37 @@ def _row(at: int, entry: "Entry", marks: Marks, tasks: Iterable[str]) -> dict[st
 
 def _short(words: str) -> str:
     return words if len(words) <= WORDS else f"{words[:WORDS]} ..."
+
+
+def _alike(
+    course: "Course", at: int, era: str, stem: str, students: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Pairs of students whose answers to an exercise share more than the task explains."""
+    try:
+        cells = course.exercise(era, stem).cells
+    except ValueError:
+        return []
+    tasks = {cell.grade_id for cell in cells if cell.kind == "solution"}
+    papers = {}
+    for who in students:
+        file = course.folder("autograded", who, era) / f"{stem}.ipynb"
+        if text := _answers(content(file, LARGEST), tasks):
+            papers[who] = text
+    given = [cell.released for cell in cells if cell.cell_type == "code"]
+    return [vars(pair) | {"exercise": at} for pair in pairs(papers, given)[:PAIRS]]
+
+
+def _answers(notebook: bytes | None, tasks: Iterable[str]) -> str:
+    """The code of a graded notebook's answers, one after the other."""
+    try:
+        cells = json.loads(notebook or b"{}").get("cells", [])
+        return "\n".join(
+            str(cell["source"])
+            for cell in cells
+            if cell["metadata"].get("nbgrader", {}).get("grade_id") in tasks
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
 
 
 def _spread(scores: Sequence[float], points: float) -> dict[str, Any]:

@@ -104,6 +104,9 @@ def verdict_of(exercise: Exercise, submission: Submission, found: Mapping[str, A
     )
     if found.get("poison"):
         reading.flags.append(Flag("ended the process that checks it, twice; look at it by hand"))
+    if found.get("differs"):
+        said = "got other scores on another machine than on the coordinator's, whose count"
+        reading.flags.append(Flag(f"{said}: the answer draws its own luck, or a worker lies"))
     flags = [flag for flags in static.values() for flag in flags] + reading.flags
     tiers = {step.get("tier") for step in reading.steps.values()}
     return Verdict(

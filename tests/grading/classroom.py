@@ -88,7 +88,7 @@ class Classroom:
 
     def record(self, student: str, era: str, stem: str, state: str, verdict: Verdict) -> None:
         key = (era, stem, student)
-        assert self.ledger.claim(key, 60)
+        assert self.ledger.claim([key], 60)
         record = Record(state=state, verdict=verdict, key="k", seed="5eed" * 8, file="")
         self.ledger.record(key, record)
 

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from fmbook.grading.database import engine_of
 from tests.bank import exercises, source
 from tests.grading import course as courses
 
@@ -26,8 +27,8 @@ FMBOOK = Path(sys.executable).with_name("fmbook")
 TABLES = ("grade", "comment", "submitted_notebook", "submitted_assignment", "student")
 
 
-def grading(folder: Path) -> subprocess.Popen[str]:
-    words = [str(FMBOOK), "grade", "--jobs", "2"]
+def grading(folder: Path, *more: str) -> subprocess.Popen[str]:
+    words = [str(FMBOOK), "grade", "--jobs", "2", *more]
     return subprocess.Popen(
         words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -38,11 +39,18 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, tuple[str, str]]:
     return process.returncode, said
 
 
-def state(folder: Path) -> dict[str, Any]:
+def state(folder: Path, db_url: str = "") -> dict[str, Any]:
     """Everything that grading left in a course, but for times and nbgrader's random row ids."""
     found: dict[str, Any] = {}
-    with closing(sqlite3.connect(folder / "gradebook.db")) as db:
-        found["grades"] = db.execute(
+    engine = engine_of(db_url or f"sqlite:///{folder / 'gradebook.db'}")
+    with closing(engine.raw_connection()) as db:
+        cursor = db.cursor()
+
+        def ask(query: str) -> list[Any]:
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+        found["grades"] = ask(
             "select s.student_id, c.name, c.type, g.auto_score, g.manual_score,"
             " g.needs_manual_grade, m.auto_comment, b.late_submission_penalty"
             " from submitted_notebook b"
@@ -50,16 +58,16 @@ def state(folder: Path) -> dict[str, Any]:
             " join base_cell c on c.notebook_id = b.notebook_id"
             " left join grade g on g.cell_id = c.id and g.notebook_id = b.id"
             " left join comment m on m.cell_id = c.id and m.notebook_id = b.id"
-            " order by 1, 2, 3"
-        ).fetchall()
-        found["counts"] = [db.execute(f"select count(*) from {t}").fetchone() for t in TABLES]
-        jobs = db.execute("select student, state, key, seed, file, verdict, error from fmbook_job")
+        )
+        found["grades"].sort(key=lambda row: row[:3])
+        found["counts"] = [ask(f"select count(*) from {table}") for table in TABLES]
+        jobs = ask("select student, state, key, seed, file, verdict, error from fmbook_job")
         found["jobs"] = sorted((*row[:5], without_times(row[5]), row[6]) for row in jobs)
+    engine.dispose()
     files = sorted(path for path in (folder / "autograded").rglob("*") if path.is_file())
     found["files"] = {str(f.relative_to(folder)): f.read_bytes() for f in files}
-    report = subprocess.run(
-        [str(FMBOOK), "report", "--json"], cwd=folder, capture_output=True, text=True, check=True
-    )
+    said = [str(FMBOOK), "report", "--json", *(["--db", db_url] if db_url else [])]
+    report = subprocess.run(said, cwd=folder, capture_output=True, text=True, check=True)
     found["report"] = without_times(report.stdout)
     return found
 
@@ -170,19 +178,19 @@ def test_a_second_coordinator_leaves_what_the_first_holds(
 def test_a_locked_database_is_said_and_nothing_is_half_written(
     undisturbed: tuple[Path, dict[str, Any], float], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    from fmbook.grading import gradebook
+    from fmbook.grading import database
     from fmbook.grading.course import CourseError
     from fmbook.grading.ledger import Ledger
 
     handed_in, *_ = undisturbed
     folder = tmp_path / "locked"
     shutil.copytree(handed_in, folder)
-    monkeypatch.setattr(gradebook, "BUSY", 0.2)
+    monkeypatch.setattr(database, "BUSY", 0.2)
     ledger = Ledger(f"sqlite:///{folder / 'gradebook.db'}")
     with closing(sqlite3.connect(folder / "gradebook.db")) as other:
         other.execute("begin immediate")
         with pytest.raises(CourseError, match=r"locked.*nothing was changed"):
-            ledger.claim(("rules", "expert_system", "s0"), 10)
+            ledger.claim([("rules", "expert_system", "s0")], 10)
 
 
 def test_a_full_disk_is_said_and_the_same_command_goes_on(

@@ -218,9 +218,8 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
-@pytest.fixture
-def tab(browser: Any, entrance: str) -> Iterator[Tab]:
-    """A new reader who is let in; in the end nothing acted, complained or left this machine."""
+def opened(browser: Any, entrance: str) -> Tab:
+    """A new reader of formgrader, who is let in."""
     home = entrance.split("/?")[0]
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     page.set_default_timeout(SECONDS * 1000)
@@ -229,9 +228,16 @@ def tab(browser: Any, entrance: str) -> Iterator[Tab]:
     page.route("**/mathjax/**", lambda route: route.fulfill(**stub))
     page.on("dialog", tab.hear)
     page.goto(entrance.replace("/?", "/formgrader/manage_assignments?"))
+    return tab
+
+
+@pytest.fixture
+def tab(browser: Any, entrance: str) -> Iterator[Tab]:
+    """A new reader who is let in; in the end nothing acted, complained or left this machine."""
+    tab = opened(browser, entrance)
     yield tab
-    assert page.evaluate("window.canary") is None
-    page.context.close()
+    assert tab.page.evaluate("window.canary") is None
+    tab.page.context.close()
     assert (tab.gone, tab.heard) == ([], [])
 
 

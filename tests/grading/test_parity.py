@@ -29,6 +29,7 @@ PERFECT, MISTAKEN = "perfect", "mistaken"  # students whose scores the banks for
 # Their own code recurses for seconds in either grader: they would measure that, and not the grader.
 SLOW = {"forgets_the_bindings", "renames_the_conclusion_only"}
 BIN = Path(sys.executable).parent
+ALONE = Path(__file__).with_name("alone.py")
 FMBOOK = str(BIN / "fmbook")
 ROWS = """
 select a.name, n.name, s.student_id, c.name, c.type,
@@ -196,6 +197,35 @@ def test_a_regrade_with_nothing_changed_runs_nothing(runs: tuple[Run, Run]) -> N
     assert {row["outcome"] for row in found["submissions"]} == {"graded"}
     with closing(sqlite3.connect(runs[1].folder / "gradebook.db")) as db:
         assert db.execute(ROWS).fetchall() == runs[1].rows
+
+
+STORE_AGAIN = """
+import time
+from fmbook.grading.course import Course
+from fmbook.grading.grade import Grader, Options
+
+grader = Grader(Course.find(), Options(regrade=True))
+keys, spent = grader.keys(), []
+for _ in range(4):
+    start = time.process_time()
+    assert {what for _, what, _ in grader.run(keys)} == {"graded"}
+    spent.append((time.process_time() - start) / len(keys))
+assert grader.cpu == 0  # nothing was run
+print(spent)
+"""
+
+
+def test_a_warm_cache_stores_a_hundred_a_second(runs: tuple[Run, Run]) -> None:
+    """All exercises; the first round also pays, once a run, for reading those, and is left out."""
+    first, *rest = json.loads(command(runs[1].folder, [sys.executable, "-c", STORE_AGAIN]))
+    print(f"{1000 * min(rest):.1f} ms a submission, {1000 * first:.1f} with reading the exercises")
+    assert min(rest) < 0.010, rest
+
+
+def test_a_submission_costs_a_tenth_of_a_second_beyond_its_own_code(runs: tuple[Run, Run]) -> None:
+    """Its own code: the same cells and checks run plainly in a fork of a process that is warm."""
+    engine, own = json.loads(command(runs[1].folder, [sys.executable, str(ALONE)]))
+    assert 0.02 < own < engine < own + 0.100, (engine, own)
 
 
 def test_memory_stays_within_its_bounds_and_does_not_grow(runs: tuple[Run, Run]) -> None:

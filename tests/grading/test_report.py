@@ -15,6 +15,7 @@ from fmbook.grading.summary import mistake_of, summary
 from fmbook.grading.verdict import Check, Flag
 from tests.browser import barriers, blocked, chromium, complaints, sideways
 from tests.grading.classroom import ANSI, EVIL, Classroom
+from tests.grading.test_similar import ANSWER, RENAMED
 
 ATTENTION, RULES = ("transformers", "attention"), ("rules", "expert_system")
 VALUES, MASK = "attention-hidden-values", "attention-hidden-mask"
@@ -219,6 +220,27 @@ def test_two_thousand_students_open_within_a_second_and_sort_by_keyboard(
     page.keyboard.press("ArrowDown")  # the first exercise
     assert page.locator("#count").inner_text() == "1 submission of 4,000"
     assert heard == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_answers_that_resemble_each_other_are_pairs_to_look_at(
+    browser: Any, tmp_path: Path, theme: str
+) -> None:
+    room, file = Classroom(tmp_path / "course"), tmp_path / "report.html"
+    for name, answer in (("ada", ANSWER), ("bob", RENAMED), ("cleo", "def attention(): ...")):
+        room.hand_in(name, *ATTENTION, answers={"attention": answer})
+    (pair,) = summary(room.course, room.ledger)["alike"]
+    assert (pair["one"], pair["other"], pair["share"]) == ("ada", "bob", 1.0)
+    assert main(course=room.course.root, out=file) == 0
+    page, gone, heard = opened(browser, file, color_scheme=theme)
+    section = page.locator("section", has=page.locator("#alike"))
+    assert "never a verdict" in section.inner_text()
+    section.get_by_role("button", name="bob").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#count").inner_text() == "1 submission of 3"
+    assert barriers(page) == []
+    assert (gone, heard) == ([], [])
     page.context.close()
 
 
