@@ -69,6 +69,9 @@ class Cache(Protocol):
     (B, N, T, K), already turned, and returns all of that layer, (B, N, length + T, K).
 
     Source: shazeer2019fast, section 2.4 (incremental inference).
+
+    >>> "extend" in dir(Cache)
+    True
     """
 
     length: int
@@ -172,6 +175,9 @@ class Block(nn.Module):
     x (B, T, D), `context` (B, S, D), `seen` (broadcasts to (B, N, T, S), True where the context
     may be read) -> (B, T, D). With pre-norm a part reads the normed stream and adds to the stream
     itself; with post-norm the sum is normed.
+
+    Raises:
+        ValueError: a block with cross-attention is given no context.
 
     Source: vaswani2017attention, section 3.1 (post-norm); xiong2020on, table 1 (pre-norm).
 
