@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.mail import MailReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
+    from fmbook.widgets.stream import ResidualStream
     from fmbook.widgets.walk import LatentWalk
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "KernelSlider",
     "LatentWalk",
     "MailReader",
+    "ResidualStream",
     "StateReader",
     "WordScale",
 ]
@@ -41,6 +43,7 @@ HOMES = {
     "KernelSlider": "kernel",
     "LatentWalk": "walk",
     "MailReader": "mail",
+    "ResidualStream": "stream",
     "StateReader": "reading",
     "WordScale": "scale",
 }
