@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
+    from fmbook.widgets.stream import ResidualStream
     from fmbook.widgets.walk import LatentWalk
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "LatentWalk",
     "MailReader",
     "PieceReader",
+    "ResidualStream",
     "StateReader",
     "WordScale",
 ]
@@ -44,6 +46,7 @@ HOMES = {
     "LatentWalk": "walk",
     "MailReader": "mail",
     "PieceReader": "pieces",
+    "ResidualStream": "stream",
     "StateReader": "reading",
     "WordScale": "scale",
 }
