@@ -69,6 +69,9 @@ class Cache(Protocol):
     (B, N, T, K), already turned, and returns all of that layer, (B, N, length + T, K).
 
     Source: shazeer2019fast, section 2.4 (incremental inference).
+
+    >>> "extend" in dir(Cache)
+    True
     """
 
     length: int
@@ -77,17 +80,16 @@ class Cache(Protocol):
 
 
 def _turns(start: int, T: int, K: int, like: Tensor) -> Tensor:
-    """Cosine and sine of rotary positions from `start` on, base 10,000: (2, T, K / 2)."""
+    """Rotary positions from `start` on, base 10,000, as complex numbers of length 1: (T, K / 2)."""
     rates = 10_000.0 ** (-torch.arange(0, K, 2, dtype=torch.float64) / K)
     angles = torch.outer(torch.arange(start, start + T, dtype=torch.float64), rates)
-    return torch.stack((angles.cos(), angles.sin())).float().to(like.device)
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(like.device)
 
 
 def _turned(x: Tensor, turns: Tensor) -> Tensor:
-    """Neighbouring pairs of x (B, N, T, K) turned by the angles of their positions, in float32."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = turns
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+    """Neighbouring pairs of x (B, T, N, K), read as complex numbers, times their turns: a turn."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns[:, None]).flatten(-2)
 
 
 class Heads(nn.Module):
@@ -109,10 +111,6 @@ class Heads(nn.Module):
         self.query, self.key = nn.Linear(D, D, bias=False), nn.Linear(D, D, bias=False)
         self.value, self.output = nn.Linear(D, D, bias=False), nn.Linear(D, D, bias=False)
 
-    def _split(self, x: Tensor) -> Tensor:
-        heads: Tensor = x.unflatten(-1, (self.N, -1)).transpose(1, 2)
-        return heads  # (B, T, D) -> (B, N, T, K)
-
     def forward(
         self,
         x: Tensor,
@@ -122,12 +120,13 @@ class Heads(nn.Module):
         extend: Extend | None = None,
     ) -> Tensor:
         source = x if context is None else context
-        q, k, v = self._split(self.query(x)), self._split(self.key(source)), self.value(source)
-        v = self._split(v)
+        q, k, v = self.query(x), self.key(source), self.value(source)
+        q, k, v = (y.unflatten(-1, (self.N, -1)) for y in (q, k, v))  # (B, T, N, K)
         if turns is not None:
             q, k = _turned(q, turns), _turned(k, turns)
+        q, k, v = (y.transpose(1, 2) for y in (q, k, v))
         if extend is not None:
-            k, v = extend(k, v.to(k.dtype))
+            k, v = extend(k, v)
         output: Tensor = self.output(self._mixed(q, k, v, mask).transpose(1, 2).flatten(2))
         return output
 
@@ -151,7 +150,7 @@ class Heads(nn.Module):
 class FeedForward(nn.Module):
     """The same two-layer network at every position, alone: x (B, T, D) -> (B, T, D).
 
-    Source: vaswani2017attention, equation 2 (there with biases); so2021primer (the squared ReLU).
+    Source: vaswani2017attention, equation 2 (there ReLU and biases); hendrycks2016gaussian.
 
     >>> FeedForward(8, 32)(torch.zeros(1, 5, 8)).shape
     torch.Size([1, 5, 8])
@@ -162,7 +161,7 @@ class FeedForward(nn.Module):
         self.up, self.down = nn.Linear(D, F, bias=False), nn.Linear(F, D, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.down(F.relu(self.up(x)).square())
+        out: Tensor = self.down(F.gelu(self.up(x)))
         return out
 
 
@@ -172,6 +171,9 @@ class Block(nn.Module):
     x (B, T, D), `context` (B, S, D), `seen` (broadcasts to (B, N, T, S), True where the context
     may be read) -> (B, T, D). With pre-norm a part reads the normed stream and adds to the stream
     itself; with post-norm the sum is normed.
+
+    Raises:
+        ValueError: a block with cross-attention is given no context.
 
     Source: vaswani2017attention, section 3.1 (post-norm); xiong2020on, table 1 (pre-norm).
 
