@@ -5,9 +5,8 @@ Left out: training, every architecture but Llama's and every kind of number but 
 with the small integers themselves (they become float32 once, here).
 """
 
-import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,25 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from torch import Tensor, nn
 
-from fmbook import weights
-from fmbook.transformers.tokenizer import SMOLLM2_PATTERN, Tokenizer, from_symbols
+from fmbook.transformers.tokenizer import Tokenizer
 from fmbook.transformers.transformer import Cache
+from fmbook.vocabularies import SMOLLM2_PATTERN, from_symbols
 
-__all__ = [
-    "Assistant",
-    "GroupedAttention",
-    "Llama",
-    "LlamaSizes",
-    "RMSNorm",
-    "SwiGLU",
-    "dequantize",
-    "read_gguf",
-]
+__all__ = ["GQA", "Chat", "Llama", "LlamaSizes", "RMSNorm", "SwiGLU", "dequantize", "read_gguf"]
 
-NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-TEXT, ARRAY, ALIGNMENT = 8, 9, 32
+NUMBERS, TEXT, ARRAY = "BbHhIif?--Qqd", 8, 9  # kinds of values, in the letters of `struct`
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 KINDS = {0: ("F32", 1, 4), 3: ("Q4_1", 32, 20), 8: ("Q8_0", 32, 34)}  # numbers, bytes a block
 
@@ -45,9 +35,11 @@ class _Bytes:
         self.data, self.at = data, 0
 
     def numbers(self, code: str, n: int = 1) -> tuple[Any, ...]:
-        layout = struct.Struct(f"<{n}{code}")
+        layout, at = struct.Struct(f"<{n}{code}"), self.at
         self.at += layout.size
-        return layout.unpack_from(self.data, self.at - layout.size)
+        if self.at > len(self.data):
+            raise ValueError("the file ends too early: it was cut short")
+        return layout.unpack_from(self.data, at)
 
     def text(self) -> str:
         (n,) = self.numbers("Q")
@@ -55,14 +47,10 @@ class _Bytes:
         return self.data[self.at - n : self.at].decode("utf8")
 
     def value(self, kind: int) -> Any:
-        if kind == TEXT:
-            return self.text()
         if kind == ARRAY:
-            inner, n = *self.numbers("I"), *self.numbers("Q")
-            if inner in NUMBERS:
-                return list(self.numbers(NUMBERS[inner], n))
+            inner, n = self.numbers("IQ")
             return [self.value(inner) for _ in range(n)]
-        return self.numbers(NUMBERS[kind])[0]
+        return self.text() if kind == TEXT else self.numbers(NUMBERS[kind])[0]
 
 
 def dequantize(raw: np.ndarray, kind: str) -> np.ndarray:
@@ -75,7 +63,7 @@ def dequantize(raw: np.ndarray, kind: str) -> np.ndarray:
     Raises:
         ValueError: another kind, or bytes that are no whole blocks.
 
-    Source: ggml's format (gerganov2023gguf), types F32, Q4_1 and Q8_0.
+    Source: gerganov2023gguf, types F32, Q4_1 and Q8_0.
 
     >>> d, m = np.float16([0.5, -1.0]).view(np.uint8).reshape(2, 2)
     >>> dequantize(np.concatenate([d, m, np.full(16, 0x31, np.uint8)]), "Q4_1")[[0, 15, 16, 31]]
@@ -92,17 +80,15 @@ def dequantize(raw: np.ndarray, kind: str) -> np.ndarray:
         return (d * blocks[:, 2:].view(np.int8)).ravel()
     m = blocks[:, 2:4].view(np.float16).astype(np.float32)
     q = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1)
-    numbers = q * d
-    numbers += m
-    return numbers.ravel()
+    return (q * d + m).ravel()
 
 
 def read_gguf(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a GGUF file says of a model, and its tensors by name as float32, rows first: (rows, n).
 
     Raises:
-        ValueError: no GGUF of version 3 (or 2), one that is cut short, or a kind of number that is
-            not read here.
+        ValueError: no GGUF file of version 2 or 3, one that was cut short, or one with numbers of
+            a kind that is not read here.
 
     Source: gerganov2023gguf, "File Structure".
 
@@ -110,34 +96,35 @@ def read_gguf(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     >>> said, tensors
     ({}, {})
     """
-    if data[:4] != b"GGUF":
-        raise ValueError(f"no GGUF file: it begins with {data[:4]!r}")
     file = _Bytes(data)
-    file.at = 4
-    (version,), (n_tensors, n_said) = file.numbers("I"), file.numbers("Q", 2)
-    if version not in (2, 3):
-        raise ValueError(f"expected GGUF version 2 or 3, got {version}")
+    magic, version, n_tensors, n_said = struct.unpack_from("<4sIQQ", data.ljust(24))
+    if magic != b"GGUF" or version not in (2, 3):
+        raise ValueError(f"expected a GGUF file of version 2 or 3, got {magic!r}, {version}")
+    file.at = 24
     said = {file.text(): file.value(*file.numbers("I")) for _ in range(n_said)}
     infos = []
     for _ in range(n_tensors):
-        name, shape = file.text(), file.numbers("Q", *file.numbers("I"))
-        infos.append((name, shape[::-1], *file.numbers("I"), *file.numbers("Q")))
-    step = said.get("general.alignment", ALIGNMENT)
-    start, bytes_ = -(-file.at // step) * step, np.frombuffer(data, np.uint8)
-    tensors = {}
-    for name, shape, kind, offset in infos:
+        infos.append((file.text(), file.numbers("Q", *file.numbers("I")), *file.numbers("IQ")))
+    step = said.get("general.alignment", 32)
+    blocks, tensors = np.frombuffer(data, np.uint8)[-(-file.at // step) * step :], {}
+    for name, shape, kind, offset in infos:  # the file names the width of a row first
         label, n, size = KINDS.get(kind, (f"kind {kind}", 1, 0))
-        raw = bytes_[start + offset :][: math.prod(shape) // n * size]
-        tensors[name] = torch.from_numpy(dequantize(raw, label)).view(shape)
+        raw = blocks[offset : offset + (wanted := np.prod(shape, dtype=int) // n * size)]
+        if raw.size < wanted:
+            raise ValueError(f"the file ends too early: {name} was cut short")
+        tensors[name] = torch.from_numpy(dequantize(raw, label)).view(shape[::-1])
     return said, tensors
 
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaSizes:
-    """The sizes of a Llama: V kinds of tokens, width D, N heads that share M keys and values, ...
+    """The sizes of a Llama, in the legend's letters, with M keys and values for N query heads.
+
+    `base` is that of the rotary angles, `eps` what RMSNorm adds to the mean square.
 
     Raises:
-        ValueError: heads do not divide the width, or pairs of heads; a size is no positive number.
+        ValueError: a size below 1, N that does not divide D into even widths, M that does not
+            divide N.
 
     Source: touvron2023llama, section 2.2 and table 2; ainslie2023gqa, section 2.2 (M).
 
@@ -155,12 +142,9 @@ class LlamaSizes:
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        if min(self.V, self.D, self.N, self.M, self.layers, self.F) < 1:
-            raise ValueError(f"every size must be 1 or more, got {self}")
-        if self.D % self.N or self.N % self.M or self.K % 2:
-            raise ValueError(
-                f"N must divide D into even widths, and M must divide N: D {self.D}, N {self.N}, M {self.M}"
-            )
+        sizes = self.V, self.D, self.N, self.M, self.layers, self.F
+        if min(sizes) < 1 or self.D % (2 * self.N) or self.N % self.M:
+            raise ValueError(f"expected sizes above 0, D / 2N and N / M without rest, got {self}")
 
     @property
     def K(self) -> int:
@@ -204,65 +188,57 @@ class SwiGLU(nn.Module):
         return out
 
 
-class GroupedAttention(nn.Module):
-    """Causal attention of N heads in M groups: the heads of a group share their key and value.
+class GQA(nn.Module):
+    """Causal attention of N heads in M groups: the heads of a group share one key and one value.
 
-    Takes x (B, T, D) and the turns of its T positions, cosine and sine (T, K / 2), of which `past`
-    go before the first; a cache holds the past keys and values, (B, M, S, K) -> (B, T, D).
+    Takes x (B, T, D) and the turns of its T positions (T, 1, K / 2), complex numbers of length 1;
+    returns (B, T, D). `extend` adds the keys and values (B, M, S, K) of positions before them.
 
     Source: ainslie2023gqa, section 2.2; su2021roformer, section 3.4.2 (the turns).
 
-    >>> heads = GroupedAttention(LlamaSizes(V=9, D=24, N=6, M=2, layers=1, F=64))
-    >>> heads.key.weight.shape, heads(torch.zeros(1, 5, 24), torch.ones(5, 2), torch.zeros(5, 2)).shape
+    >>> heads = GQA(LlamaSizes(V=9, D=24, N=6, M=2, layers=1, F=64))
+    >>> heads.key.weight.shape, heads(torch.zeros(1, 5, 24), torch.ones(5, 1, 2)).shape
     (torch.Size([8, 24]), torch.Size([1, 5, 24]))
     """
 
     def __init__(self, sizes: LlamaSizes) -> None:
         super().__init__()
         self.K, narrow = sizes.K, sizes.M * sizes.K
-        self.query = nn.Linear(sizes.D, sizes.D, bias=False)
-        self.key = nn.Linear(sizes.D, narrow, bias=False)
-        self.value = nn.Linear(sizes.D, narrow, bias=False)
-        self.output = nn.Linear(sizes.D, sizes.D, bias=False)
-
-    def _split(self, x: Tensor) -> Tensor:
-        heads: Tensor = x.unflatten(-1, (-1, self.K)).transpose(1, 2)
-        return heads  # (B, T, N K) -> (B, N, T, K), or with M for N
+        linear = partial(nn.Linear, sizes.D, bias=False)
+        self.query, self.output = linear(sizes.D), linear(sizes.D)
+        self.key, self.value = linear(narrow), linear(narrow)
 
     def forward(self, x: Tensor, turns: Tensor, extend: Extend | None = None) -> Tensor:
-        q, k = _turned(self._split(self.query(x)), turns), _turned(self._split(self.key(x)), turns)
-        v = self._split(self.value(x))
+        asked = (self.query(x), self.key(x), self.value(x))
+        q, k, v = (y.unflatten(-1, (-1, self.K)) for y in asked)  # (B, T, N or M, K)
+        q, k, v = (y.transpose(1, 2) for y in (_turned(q, turns), _turned(k, turns), v))
         if extend is not None:
             k, v = extend(k, v)
         T, S = q.shape[-2], k.shape[-2]
-        mask = None
-        if 1 < T < S:  # several positions after a past: each sees the past, itself, none later
-            mask = torch.ones(T, S, dtype=torch.bool, device=x.device).tril(S - T)
-        mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=1 < T == S, enable_gqa=True
-        )
+        seen = torch.ones(T, S, dtype=torch.bool, device=x.device).tril(S - T) if T > 1 else None
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
         output: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return output
 
 
 def _turns(start: int, T: int, K: int, base: float) -> Tensor:
-    """Cosine and sine of the angles of T positions from `start` on: (2, T, K / 2)."""
+    """Positions from `start` on as complex numbers of length 1, for each pair: (T, 1, K / 2)."""
     rates = base ** (-torch.arange(0, K, 2, dtype=torch.float64) / K)
     angles = torch.outer(torch.arange(start, start + T, dtype=torch.float64), rates)
-    return torch.stack((angles.cos(), angles.sin())).float()
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)[:, None]
 
 
 def _turned(x: Tensor, turns: Tensor) -> Tensor:
-    """Neighbouring pairs of x (B, N, T, K) turned by the angles of their positions."""
-    (even, odd), (cos, sin) = x.unflatten(-1, (-1, 2)).unbind(-1), turns
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+    """Neighbouring pairs of x (B, T, N, K), read as complex numbers, times their turns."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns).flatten(-2)
 
 
 class _Block(nn.Module):
     def __init__(self, sizes: LlamaSizes) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(sizes.D, sizes.eps)
-        self.attention = GroupedAttention(sizes)
+        self.attention = GQA(sizes)
         self.feed_norm = RMSNorm(sizes.D, sizes.eps)
         self.feed = SwiGLU(sizes.D, sizes.F)
 
@@ -277,7 +253,7 @@ class Llama(nn.Module):
 
     The table of embeddings is also the readout (tied). With a cache, tokens go on where it ends.
 
-    Source: touvron2023llama, section 2.2; allal2025smollm (tied embeddings); press2017using (why).
+    Source: touvron2023llama, section 2.2; the tied table: press2017using, section 3.
 
     >>> model = Llama(LlamaSizes(V=9, D=24, N=6, M=2, layers=2, F=64))
     >>> model(torch.zeros(3, 5).long()).shape, model.states(torch.zeros(3, 5).long()).shape
@@ -295,7 +271,7 @@ class Llama(nn.Module):
     def states(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         """What the readout reads: the residual stream after the last norm, (B, T, D)."""
         x, start = self.embedding(tokens), cache.length if cache else 0
-        turns = _turns(start, tokens.shape[1], self.sizes.K, self.sizes.base).to(x)
+        turns = _turns(start, tokens.shape[1], self.sizes.K, self.sizes.base).to(x.device)
         for layer, block in enumerate(self.blocks):
             x = block(x, turns, partial(cache.extend, layer) if cache else None)
         out: Tensor = self.norm(x)
@@ -305,33 +281,34 @@ class Llama(nn.Module):
         return F.linear(self.states(tokens, cache), self.embedding.weight)
 
 
-PLACES = {  # in the file -> in our modules
-    "token_embd": "embedding",
-    "output_norm": "norm",
-    "blk": "blocks",
-    "attn_norm": "attention_norm",
-    "attn_q": "attention.query",
-    "attn_k": "attention.key",
-    "attn_v": "attention.value",
-    "attn_output": "attention.output",
-    "ffn_norm": "feed_norm",
-    "ffn_gate": "feed.gate",
-    "ffn_up": "feed.up",
-    "ffn_down": "feed.down",
-}
+_THEIRS = "token_embd output_norm blk attn_norm ffn_norm attn_q attn_k attn_v attn_output"
+_THEIRS += " ffn_gate ffn_up ffn_down"
+_OURS = "embedding norm blocks attention_norm feed_norm attention.query attention.key"
+_OURS += " attention.value attention.output feed.gate feed.up feed.down"
+PLACES = dict(zip(_THEIRS.split(), _OURS.split(), strict=True))  # parts of a tensor's name
 
 
 @dataclass(frozen=True)
-class Assistant:
-    """A model that answers, with its tokenizer and the template in which it was taught to talk.
+class Chat:
+    """A model that answers, its tokenizer, and what its file says: sizes, licence, chat template.
+
+    Tokens (1, T) of a prompt go into `model`; `stop` is the token by which it ends its answer.
 
     Raises:
-        ValueError: the file holds another architecture, or no vocabulary of GPT-2's kind.
+        ValueError: the file holds another architecture or another kind of vocabulary; a turn holds
+            the name of a control token, and so could end itself and begin another.
 
-    Source: gerganov2023gguf (keys of the metadata); allal2025smollm (the model).
+    Source: gerganov2023gguf, "Standardized key-value pairs"; allal2025smollm (the model).
 
-    >>> sorted(vars(Assistant)["__dataclass_fields__"])
-    ['model', 'said', 'tokenizer']
+    >>> from fmbook.weights import smollm2
+    >>> chat = Chat.read(smollm2())
+    >>> print(chat.prompt("Hi!", system="Be brief."))
+    <|im_start|>system
+    Be brief.<|im_end|>
+    <|im_start|>user
+    Hi!<|im_end|>
+    <|im_start|>assistant
+    <BLANKLINE>
     """
 
     model: Llama
@@ -339,18 +316,16 @@ class Assistant:
     said: dict[str, Any]
 
     @classmethod
-    def read(cls, data: bytes) -> "Assistant":
-        """From a GGUF file's bytes; its weights are used as they are, none is copied."""
+    def read(cls, data: bytes) -> "Chat":
+        """From the bytes of a GGUF file, whose tensors become the parameters: none is copied."""
         said, tensors = read_gguf(data)
         kinds = said.get("general.architecture"), said.get("tokenizer.ggml.pre")
         if kinds != ("llama", "smollm"):
-            raise ValueError(f"expected a llama with the tokenizer smollm, got {kinds}")
-        with torch.device("meta"):  # no memory yet: the file's tensors become the parameters
+            raise ValueError(f"expected a llama with a vocabulary of kind smollm, got {kinds}")
+        with torch.device("meta"):  # no memory is taken
             model = Llama(_sizes(said))
-        named = {}
-        for name, tensor in tensors.items():
-            named[".".join(PLACES.get(part, part) for part in name.split("."))] = tensor
-        model.load_state_dict(named, assign=True)
+        places = {name: [PLACES.get(part, part) for part in name.split(".")] for name in tensors}
+        model.load_state_dict({".".join(places[n]): x for n, x in tensors.items()}, assign=True)
         return cls(model.requires_grad_(False).eval(), _tokenizer(said), said)
 
     @property
@@ -359,40 +334,37 @@ class Assistant:
         return int(self.said["tokenizer.ggml.eos_token_id"])
 
     def prompt(self, *turns: str, system: str = "") -> str:
-        """What the model is to go on with: turns of user and assistant by turns, in its template.
+        """What the model is to go on with: the turns, user first, in the file's own template.
 
-        The template comes from the file: it is run as a stranger's program, in a sandbox.
+        The template is a small program from a stranger, so it runs in a sandbox.
         """
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        roles = [("assistant" if i % 2 else "user", text) for i, text in enumerate(turns)]
-        roles = [("system", system)] * bool(system) + roles
+        if any(name in text for text in (*turns, system) for name in self.tokenizer.special):
+            raise ValueError(f"a turn holds the name of a control token: {(*turns, system)}")
+        said = [("assistant" if i % 2 else "user", text) for i, text in enumerate(turns)]
+        said = [("system", system)] * bool(system) + said
         template = ImmutableSandboxedEnvironment().from_string(self.said["tokenizer.chat_template"])
-        messages = [{"role": role, "content": text} for role, text in roles]
-        return template.render(messages=messages, add_generation_prompt=True)
+        messages = [{"role": role, "content": text} for role, text in said]
+        return str(template.render(messages=messages, add_generation_prompt=True))
+
+    def tokens(self, *turns: str, system: str = "") -> Tensor:
+        """The prompt as tokens (1, T)."""
+        text = self.prompt(*turns, system=system)
+        return torch.tensor([self.tokenizer.encode(text, special=True)])
 
 
 def _sizes(said: dict[str, Any]) -> LlamaSizes:
     """The sizes that a file's metadata tell."""
-    llama = {key.removeprefix("llama."): value for key, value in said.items()}
-    return LlamaSizes(
-        V=llama["vocab_size"],
-        D=llama["embedding_length"],
-        N=llama["attention.head_count"],
-        M=llama["attention.head_count_kv"],
-        layers=llama["block_count"],
-        F=llama["feed_forward_length"],
-        base=llama["rope.freq_base"],
-        eps=llama["attention.layer_norm_rms_epsilon"],
-    )
+    keys = "vocab_size embedding_length attention.head_count attention.head_count_kv block_count"
+    keys += " feed_forward_length rope.freq_base attention.layer_norm_rms_epsilon"
+    values = [said[f"llama.{key}"] for key in keys.split()]
+    return LlamaSizes(**dict(zip(LlamaSizes.__annotations__, values, strict=True)))
 
 
 def _tokenizer(said: dict[str, Any]) -> Tokenizer:
-    """The tokenizer that a file's metadata tell; pieces of type 3 are special."""
-    pieces, kinds = said["tokenizer.ggml.tokens"], said["tokenizer.ggml.token_type"]
-    both = list(zip(pieces, kinds, strict=True))
-    raw = {piece: piece.encode() if kind == 3 else from_symbols(piece) for piece, kind in both}
+    """The tokenizer that a file's metadata tell; pieces of type 3 are control tokens."""
+    kinds = dict(zip(said["tokenizer.ggml.tokens"], said["tokenizer.ggml.token_type"], strict=True))
+    special = [piece for piece, kind in kinds.items() if kind == 3]
+    raw = {p: p.encode() if kind == 3 else from_symbols(p) for p, kind in kinds.items()}
     pairs = (line.split(" ") for line in said["tokenizer.ggml.merges"])
-    merges = [(raw[a], raw[b]) for a, b in pairs]
-    special = [piece for piece, kind in both if kind == 3]
-    return Tokenizer(merges, {raw[p]: id for id, p in enumerate(pieces)}, SMOLLM2_PATTERN, special)
+    ids = {piece: id for id, piece in enumerate(raw.values())}
+    return Tokenizer([(raw[a], raw[b]) for a, b in pairs], ids, SMOLLM2_PATTERN, special)
