@@ -253,7 +253,7 @@ class Llama(nn.Module):
 
     The table of embeddings is also the readout (tied). With a cache, tokens go on where it ends.
 
-    Source: touvron2023llama, section 2.2; the tied table: press2017using, section 3.
+    Source: touvron2023llama, section 2.2; press2017using (one table for both ends).
 
     >>> model = Llama(LlamaSizes(V=9, D=24, N=6, M=2, layers=2, F=64))
     >>> model(torch.zeros(3, 5).long()).shape, model.states(torch.zeros(3, 5).long()).shape
