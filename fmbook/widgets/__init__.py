@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from fmbook.widgets.mail import MailReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
+    from fmbook.widgets.transcript import ChatTranscript
     from fmbook.widgets.walk import LatentWalk
 
 __all__ = [
     "AttentionExplorer",
     "BookWidget",
+    "ChatTranscript",
     "ComputationGraph",
     "DescentExplorer",
     "InferenceChain",
@@ -35,6 +37,7 @@ __all__ = [
 HOMES = {
     "AttentionExplorer": "attention",
     "BookWidget": "base",
+    "ChatTranscript": "transcript",
     "ComputationGraph": "graph",
     "DescentExplorer": "descent",
     "InferenceChain": "inference",
