@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.graph import ComputationGraph
     from fmbook.widgets.inference import InferenceChain
     from fmbook.widgets.kernel import KernelSlider
+    from fmbook.widgets.labels import LabelCurves
     from fmbook.widgets.mail import MailReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
@@ -28,6 +29,7 @@ __all__ = [
     "DescentExplorer",
     "InferenceChain",
     "KernelSlider",
+    "LabelCurves",
     "LatentWalk",
     "MailReader",
     "StateReader",
@@ -42,6 +44,7 @@ HOMES = {
     "DescentExplorer": "descent",
     "InferenceChain": "inference",
     "KernelSlider": "kernel",
+    "LabelCurves": "labels",
     "LatentWalk": "walk",
     "MailReader": "mail",
     "StateReader": "reading",
