@@ -1,52 +1,42 @@
-"""How a small language model writes under each rule of decoding, over seeds, and how fast.
+"""How the book's own small model writes under each rule of decoding, over seeds, and how fast.
 
-The writer is a GPT that read the encyclopedia for three minutes; `store_writer` trained it. Left
-out: any search for its best sizes and rates, and readers who judge what it writes.
+Left out: readers who judge what it writes, and any training (see `fmbook.pretraining`).
 """
 
-import hashlib
 import math
 import re
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice, pairwise
-from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from fmbook import data
-from fmbook.precision import half
-from fmbook.train import train
+from fmbook import checkpoints
+from fmbook.pretraining import corpus, pages
 from fmbook.transformers.sampling import Decoding, KVCache, beam_search, entropy, generate
-from fmbook.transformers.tokenizer import Tokenizer, learn_merges
+from fmbook.transformers.tokenizer import Tokenizer
 from fmbook.transformers.transformer import GPT, Sizes
 
 __all__ = [
-    "END",
     "Judge",
+    "clock",
+    "judge",
     "openings",
-    "pages",
     "point",
+    "prompted",
+    "repeated",
     "run",
-    "speeds",
-    "store_writer",
     "surprise",
     "titles",
     "writer",
     "written",
 ]
 
-END = "<|end|>"  # stands between two pages
-SIZES = Sizes(V=1024, D=128, N=4, layers=4, context=128)
-BATCH, STEPS, WARMUP, RATE = 16, 900, 50, 3e-3
 SEEDS, TEXTS, READ, WRITTEN = range(3), 24, 16, 96
-HOME = Path(__file__).parent.parent
 RULES: dict[str, dict[Any, Decoding]] = {
     "temperature": {t: Decoding(temperature=t) for t in (0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5)},
     "top-k": {k: Decoding(k=k) for k in (2, 5, 10, 40, 100, 300)},
@@ -58,92 +48,15 @@ RULES: dict[str, dict[Any, Decoding]] = {
 
 
 @cache
-def pages() -> tuple[tuple[data.Page, ...], tuple[data.Page, ...]]:
-    """The encyclopedia's pages to learn from, and a ninth that is held out, chosen by title."""
-    kept = [page for page in data.encyclopedia() if "may refer to" not in page.text]
-    held = [hashlib.sha256(page.title.encode()).digest()[0] % 9 == 0 for page in kept]
-    parts = [tuple(p for p, out in zip(kept, held, strict=True) if out == kind) for kind in (0, 1)]
-    return parts[0], parts[1]
-
-
-def stream(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
-    """All texts as one row of tokens (T,), END before each and at the end."""
-    end = len(tokenizer) - 1
-    return torch.tensor([*(i for text in texts for i in (end, *tokenizer.encode(text))), end])
-
-
-def fit(model: GPT, tokens: Tensor, seed: int) -> Iterator[tuple[int, float]]:
-    """Train by AdamW on crops of the stream; the rate rises, then falls: (step, loss in nats)."""
-    generator, T = torch.Generator().manual_seed(seed), model.sizes.context
-
-    def shortened(*_: Any) -> None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.1},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, RATE, betas=(0.9, 0.95), fused=True)
-    optimizer.register_step_pre_hook(shortened)
-
-    def loss_of(step: int) -> Tensor:
-        done = max(0.0, (step - WARMUP) / (STEPS - WARMUP))
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(
-                (step + 1) / WARMUP, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
-            )
-        starts = torch.randint(len(tokens) - T, (BATCH,), generator=generator)
-        rows = tokens[starts[:, None] + torch.arange(T + 1)]
-        with half(True):
-            logits = model(rows[:, :-1])
-        return F.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten())
-
-    yield from train(range(STEPS), loss_of, optimizer)
-
-
-def trained() -> tuple[GPT, Tokenizer]:
-    """The writer before it is rounded: a tokenizer from the pages, a model from their stream."""
-    texts = [page.text for page in pages()[0]]
-    tokenizer = Tokenizer(learn_merges("\n".join(texts), SIZES.V - 257), special=(END,))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = GPT(SIZES)
-    for _ in fit(model, stream(tokenizer, texts), 0):
-        pass
-    return model, tokenizer
-
-
-def store_writer(folder: Path, model: GPT, tokenizer: Tokenizer) -> dict[str, str]:
-    """Store weights, in float16, and tokenizer; returns what the card must say, by file."""
-    from safetensors.torch import save
-
-    weights = {name: w.detach().half().contiguous() for name, w in model.state_dict().items()}
-    files = {
-        "writer.safetensors": save(weights),
-        "writer.tokenizer.json": tokenizer.to_json().encode(),
-    }
-    for name, raw in files.items():
-        (folder / name).write_bytes(raw)
-    return {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
-
-
-@cache
 def writer() -> tuple[GPT, Tokenizer]:
-    """The book's small writer and its tokenizer, verified against the card `writer.toml`.
+    """The book's own GPT, on the CPU, and its tokenizer."""
+    return checkpoints.load()
 
-    Raises:
-        ValueError: a file is not the one of the card.
-    """
-    from safetensors.torch import load
 
-    card, found = tomllib.loads((HOME / "transformers" / "writer.toml").read_text("utf8")), {}
-    for name, wanted in card["sha256"].items():
-        found[name] = (HOME / "checkpoints" / name).read_bytes()
-        if hashlib.sha256(found[name]).hexdigest() != wanted:
-            raise ValueError(f"checkpoints/{name} is not the file of transformers/writer.toml")
-    model = GPT(SIZES)
-    model.load_state_dict({n: w.float() for n, w in load(found["writer.safetensors"]).items()})
-    return model.eval(), Tokenizer.from_json(found["writer.tokenizer.json"].decode())
+def prompted(text: str) -> Tensor:
+    """A text as the model reads the beginning of one, with END in front: (1, T)."""
+    tokenizer = writer()[1]
+    return torch.tensor([[len(tokenizer) - 1, *tokenizer.encode(text)]])
 
 
 def openings(seed: int) -> tuple[Tensor, Tensor]:
@@ -181,7 +94,7 @@ def surprise(model: GPT, tokens: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Judge:
-    """Counts what a text has in common with the pages that the writer has read."""
+    """Counts what a text has in common with the texts that the writer has read."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.words: set[str] = set()
@@ -207,6 +120,12 @@ class Judge:
         }
 
 
+@cache
+def judge() -> Judge:
+    """The judge that knows all that the book's own GPT has read."""
+    return Judge(corpus()[0])
+
+
 def repeated(tokens: Tensor) -> float:
     """The share of runs of four tokens in (B, T) that occurred before in the same text."""
     shares = []
@@ -216,11 +135,11 @@ def repeated(tokens: Tensor) -> float:
     return round(mean(shares), 4)
 
 
-def measured(judge: Judge, tokens: Tensor, more: Tensor) -> dict[str, float]:
+def measured(tokens: Tensor, more: Tensor) -> dict[str, float]:
     """Surprise and entropy in bits a token, repetition, and what the judge counts."""
     model, tokenizer = writer()
     bits, unsure = surprise(model, tokens, more)
-    said = judge([tokenizer.decode(row) for row in more.tolist()])
+    said = judge()([tokenizer.decode(row) for row in more.tolist()])
     return {
         "surprise": round(float(bits.mean()), 3),
         "entropy": round(float(unsure.mean()), 3),
@@ -231,12 +150,11 @@ def measured(judge: Judge, tokens: Tensor, more: Tensor) -> dict[str, float]:
 
 def quality(seed: int) -> dict[str, Any]:
     """People, every rule with every setting, and beams, on the same beginnings."""
-    judge, (tokens, human) = Judge([page.text for page in pages()[0]]), openings(seed)
-    model = writer()[0]
-    found: dict[str, Any] = {"people": measured(judge, tokens, human)}
+    model, (tokens, human) = writer()[0], openings(seed)
+    found: dict[str, Any] = {"people": measured(tokens, human)}
     for rule, settings in RULES.items():
         found[rule] = [
-            measured(judge, tokens, written(model, tokens, decoding, seed))
+            measured(tokens, written(model, tokens, decoding, seed))
             for decoding in settings.values()
         ]
     found["beam"] = []
@@ -245,7 +163,7 @@ def quality(seed: int) -> dict[str, Any]:
         for row in tokens[:8]:
             cache = KVCache(model.sizes.layers, READ + WRITTEN)
             texts.append(beam_search(model, row, width, WRITTEN, cache)[0][0])
-        found["beam"].append(measured(judge, tokens[:8], torch.stack(texts)))
+        found["beam"].append(measured(tokens[:8], torch.stack(texts)))
     return found
 
 
@@ -315,12 +233,12 @@ def titles(seed: int, count: int = 150) -> dict[str, list[str]]:
 @torch.no_grad()
 def unknown(seed: int) -> dict[str, Any]:
     """How unsure the model is of the next token after names it read, did not read, or cannot."""
-    model, tokenizer = writer()
+    model = writer()[0]
     found: dict[str, Any] = {}
     for kind, texts in titles(seed).items():
         bits, sure = [], []
         for text in texts:
-            logits = model(torch.tensor([[len(tokenizer) - 1, *tokenizer.encode(text)]]))[0, -1]
+            logits = model(prompted(text))[0, -1]
             bits.append(entropy(logits).item())
             sure.append(logits.softmax(-1).max().item())
         found[kind] = {"entropy": [round(x, 2) for x in bits], "largest": round(mean(sure), 3)}
