@@ -433,7 +433,7 @@ def test_the_record_says_what_the_chapter_says() -> None:
     record = records.load("sampling")
     assert len(record["quality"]) == len(record["unknown"]) >= 3
     for run in record["quality"]:
-        greedy, pure = run["penalty"][0], run["temperature"][4]
+        greedy, pure = run["penalty"][0], run["temperature"][3]
         assert greedy["repeated"] > 0.3 > 0.05 > run["people"]["repeated"]
         assert run["people"]["words"] > 0.95 > pure["words"]
         assert pure["pairs"] < run["top-p"][3]["pairs"] < greedy["pairs"]
@@ -441,8 +441,7 @@ def test_the_record_says_what_the_chapter_says() -> None:
         for rule in ("temperature", "top-k", "top-p"):
             bits = [row["surprise"] for row in run[rule]]
             assert bits == sorted(bits), rule
-    ratios = sorted(record["speed"]["1"]["ratios"])
-    assert ratios[len(ratios) // 2] >= 1.3
+    assert record["speed"]["1"]["by_peer"] >= 1.3
     assert record["speed"]["1"]["cache"] > 2 * record["speed"]["1"]["no_cache"]
 
 
@@ -453,10 +452,10 @@ def test_a_point_of_the_record_comes_out_again() -> None:
 
 @pytest.mark.alone
 def test_generation_is_faster_than_hugging_faces() -> None:
-    """At batch 1, medians of turns in one run; the record's run asks 1.3, one under load 1.15."""
-    ratios = sorted(recipe.speeds(1, length=100, uncached=False)["ratios"])
-    print(f"batch 1: {ratios} times Hugging Face")
-    assert ratios[len(ratios) // 2] >= 1.15
+    """At batch 1, each one's fastest turn; the record's run asks 1.3, one under load 1.15."""
+    found = recipe.speeds(1, length=100, uncached=False)
+    print(f"batch 1: {found}")
+    assert found["by_peer"] >= 1.15
 
 
 def test_runs_of_four_that_come_again_are_counted_by_hand() -> None:
@@ -486,3 +485,12 @@ def test_invented_names_are_of_no_page() -> None:
     assert all(
         name.endswith((" is a", " is an", " was a", " was an")) for name in found["held out"]
     )
+
+
+def test_a_cache_may_be_filled_in_one_mode_and_read_in_another_and_tokens_trained_on() -> None:
+    model, cache = gpt(), KVCache(3, 40)
+    said = take(5, generate(model, torch.tensor([[1, 2]]), Decoding(temperature=0), cache=cache))
+    with torch.no_grad():
+        model(said[:, -1:], cache)
+    assert cache.length == 7
+    model(said).sum().backward()
