@@ -1,4 +1,4 @@
-"""The book's own models: stored as their cards say, made by a run that survives kills and splits."""
+"""The book's own models: stored as their cards say, made by runs that survive kills and splits."""
 
 import json
 import os
@@ -42,7 +42,9 @@ def test_a_shipped_model_is_small_whole_and_described(name: str) -> None:
     assert weights.stat().st_size <= LARGEST
     assert said["parameters"] == sum(p.numel() for p in model.parameters())
     assert len(tokenizer) == model.sizes.V == said["sizes"]["V"]
-    assert {"title", "use", "limits", "licence", "sha256", "recipe", "training", "data"} <= set(said)
+    assert {"title", "use", "limits", "licence", "sha256", "recipe", "training", "data"} <= set(
+        said
+    )
     assert said["training"]["cpu_seconds"] <= 60 * 60
     assert said["recipe"] == {
         key: value for key, value in vars(RECIPES[name]).items() if key != "sizes"
@@ -133,7 +135,7 @@ def test_an_altered_or_missing_file_is_found_out(stored: Path, tmp_path: Path, e
     raw[-2] ^= 1
     (tmp_path / f"tiny.{ending}").write_bytes(raw)
     read = curve if ending == "curve.json" else load
-    with pytest.raises(CheckpointError, match="is not the file of tiny.toml"):
+    with pytest.raises(CheckpointError, match=r"is not the file of tiny\.toml"):
         read("tiny", tmp_path)
     (tmp_path / f"tiny.{ending}").unlink()
     with pytest.raises(CheckpointError, match="is missing: run `make checkpoints`"):

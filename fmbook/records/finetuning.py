@@ -1,6 +1,6 @@
 """What a pre-trained model saves: labels against accuracy on mail and on topics, over seeds.
 
-Left out: any search for the best rates, steps and sizes, and longer reading than 64 tokens.
+Left out: any search for the best rates, steps and sizes, and longer reading than 48 tokens.
 """
 
 import time
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fmbook import checkpoints, data
 from fmbook.adaptation.finetuning import Classifier, LoRA, adapt, energy_rank, padded, pooled
+from fmbook.device import device
 from fmbook.features.naive_bayes import quality, split, threshold
 from fmbook.precision import half, half_pays
 from fmbook.pretraining import Recipe, State, bits, corpus, pages, pretrain, stream
@@ -41,11 +42,11 @@ __all__ = [
     "task",
 ]
 
-SEEDS, LABELS, T, TESTED = range(3), (10, 100, 1_000, 4_000), 64, 400
-STEPS = {10: 20, 100: 50, 1_000: 100, 4_000: 200}  # of 16 texts each
+SEEDS, LABELS, T, TESTED = range(3), (10, 100, 1_000, 4_000), 48, 400
+STEPS = {10: (15, 8), 100: (30, 16), 1_000: (50, 24), 4_000: (125, 32)}  # steps, texts a step
 RATES = {"scratch": 2e-3, "full": 1e-3, "continued": 1e-3, "lora": 5e-3}
 METHODS = ("scratch", "frozen", "full", "continued", "lora")
-SHOTS, ASKED, READ = 4, 80, 200  # examples in a prompt, mails of a period, characters of a mail
+SHOTS, ASKED, READ = 4, (50, 80), 200  # examples, earlier and later mails, characters of each
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def task(name: str) -> Task:
     if name == "spam":
         earlier, later = periods()
         parts = split(earlier, 0)
-        texts, labels = [[m.text for m in p] for p in parts], [[int(m.spam) for m in p] for p in parts]
+        texts, labels = (
+            [[m.text for m in p] for p in parts],
+            [[int(m.spam) for m in p] for p in parts],
+        )
         classes = ("ham", "spam")
     else:
         named = [[p for p in part if p.topic != "Uncategorized"] for part in pages()]
@@ -99,27 +103,29 @@ def starting(method: str, name: str, seed: int) -> Classifier:
         read = reader()[0]
         body = GPT(read.sizes)
         if method != "scratch":
-            kept = continued(name) if method == "continued" else read
-            body.load_state_dict(kept.state_dict())
+            body.load_state_dict((continued(name) if method == "continued" else read).state_dict())
         if method == "lora":
             body = LoRA.within(body, r=4, alpha=8)
         if method == "frozen":
             body.requires_grad_(False)
-        return Classifier(body, len(task(name).classes))
+        model = Classifier(body, len(task(name).classes))
+        model.bf16 = half_pays()
+        return model
 
 
 @cache
 def continued(name: str, steps: int = 150) -> GPT:
     """The book's own model after reading the texts of a task, without their labels."""
     model, tokenizer = checkpoints.load()
+    model.to(device())
     tokens = stream(tokenizer, [text[:1_000] for text in task(name).texts])
     recipe = Recipe(
-        sizes=model.sizes, batch=16, steps=steps, rate=1e-3, warmup=15, bf16=half_pays()
+        sizes=model.sizes, batch=16, steps=steps, rate=1e-3, warmup=steps // 10, bf16=half_pays()
     )
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, fused=True)
     for _ in pretrain(State(recipe, model, optimizer), tokens):
         pass
-    return model
+    return model.cpu()
 
 
 def drawn(name: str, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,17 +142,16 @@ def fitted(method: str, name: str, n: int, seed: int) -> tuple[Classifier, float
     if method == "frozen":
         probe(model, rows)
     else:
-        with half(half_pays()):
-            generator = torch.Generator().manual_seed(seed)
-            for _ in adapt(model, rows, STEPS[n], RATES[method], generator):
-                pass
+        (steps, batch), generator = STEPS[n], torch.Generator().manual_seed(seed)
+        for _ in adapt(model, rows, steps, RATES[method], generator, batch):
+            pass
     return model, time.process_time() - began
 
 
 def probe(model: Classifier, rows: tuple[Tensor, Tensor, Tensor], decay: float = 0.01) -> None:
     """Fit the head alone, to the features of a frozen body: logistic regression, to its end."""
     tokens, real, labels = rows
-    with torch.no_grad(), half(half_pays()):
+    with torch.no_grad(), half(model.bf16):
         parts = zip(tokens.split(100), real.split(100), strict=True)
         features = torch.cat([pooled(model.body.states(t), r).float() for t, r in parts])
     optimizer = torch.optim.LBFGS(
@@ -167,8 +172,7 @@ def probe(model: Classifier, rows: tuple[Tensor, Tensor, Tensor], decay: float =
 def logits(model: Classifier, tokens: Tensor, real: Tensor) -> Tensor:
     """What a classifier says of texts (B, T): (B, classes)."""
     parts = zip(tokens.split(100), real.split(100), strict=True)
-    with half(half_pays()):
-        return torch.cat([model(t, r).float() for t, r in parts])
+    return torch.cat([model(t, r) for t, r in parts])
 
 
 def accuracy(model: Classifier, rows: tuple[Tensor, Tensor, Tensor]) -> float:
@@ -200,6 +204,27 @@ def curves(name: str) -> dict[str, Any]:
             if name == "spam":
                 rows.setdefault("scores", []).append(spam_scores(last))
         found[method] |= rows
+    return found
+
+
+def words(name: str) -> list[list[float]]:
+    """The peer: weighted counts of the same words, and scikit-learn's logistic regression."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    def read(rows: tuple[Tensor, Tensor, Tensor]) -> list[str]:
+        pairs = zip(rows[0].tolist(), rows[1].sum(1).tolist(), strict=True)
+        return [reader()[1].decode(tokens[1:n]) for tokens, n in pairs]
+
+    test, found = read(task(name).test), []
+    for seed in SEEDS:
+        found.append([])
+        for n in LABELS:
+            rows, counts = drawn(name, n, seed), TfidfVectorizer(sublinear_tf=True)
+            model = LogisticRegression(C=10, max_iter=1_000)
+            model.fit(counts.fit_transform(read(rows)), rows[2].numpy())
+            right = model.score(counts.transform(test), task(name).test[2].numpy())
+            found[-1].append(round(float(right), 4))
     return found
 
 
@@ -255,8 +280,8 @@ def prompted() -> dict[str, Any]:
     """SmolLM2 asked about mails: without an example, and after four, drawn anew for each seed."""
     chat, (earlier, later) = Chat.read(smollm2()), periods()
     learned, held = split(earlier, 0)
-    found: dict[str, Any] = {"shots": SHOTS, "mails": ASKED, "accuracy": [], "scores": []}
-    asked = held[:ASKED], later[:: len(later) // ASKED][:ASKED]
+    found: dict[str, Any] = {"shots": SHOTS, "mails": list(ASKED), "accuracy": [], "scores": []}
+    asked = held[: ASKED[0]], later[:: len(later) // ASKED[1]][: ASKED[1]]
     found["truth"] = [[m.spam for m in mails] for mails in asked]
     began = time.process_time()
     found["without_examples"] = said(chat, [], asked[0])
@@ -265,9 +290,12 @@ def prompted() -> dict[str, Any]:
         kinds = [[m for m in mixed if m.spam == kind][: SHOTS // 2] for kind in (True, False)]
         shots = [mail for pair in zip(*kinds, strict=True) for mail in pair]
         found["scores"].append([said(chat, shots, mails) for mails in asked])
-    questions = (1 + 2 * len(SEEDS)) * ASKED
+    questions = ASKED[0] + len(SEEDS) * sum(ASKED)
     found["seconds_a_mail"] = round((time.process_time() - began) / questions, 3)
-    right = [[(s > 0) == m.spam for s, m in zip(run[0], asked[0], strict=True)] for run in found["scores"]]
+    right = [
+        [(s > 0) == m.spam for s, m in zip(run[0], asked[0], strict=True)]
+        for run in found["scores"]
+    ]
     found["accuracy"] = [round(mean(map(float, r)), 3) for r in right]
     found["parameters"] = sum(p.numel() for p in chat.model.parameters())
     later_quality = judged(found["scores"], asked[0], asked[1])
@@ -298,7 +326,9 @@ def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     made, here = [], task("spam")
     held = split(periods()[0], 0)[1][:TESTED]
     decisions = ["a label for each text", f"the first {T} tokens", "rate and steps"]
-    weights = f"a body that read for {checkpoints.card('bookworm')['training']['cpu_seconds']} CPU-s"
+    weights = (
+        f"a body that read for {checkpoints.card('bookworm')['training']['cpu_seconds']} CPU-s"
+    )
     for name in ("spam", "topics"):
         for method, label in NAMES.items():
             one = found[name][method]
@@ -322,7 +352,7 @@ def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
         "quality": asked["quality"],
         "cpu_seconds": 0.0,
         "parameters": asked["parameters"],
-        "decisions": [f"{SHOTS} examples and a sentence", f"judged on {ASKED} later mails only"],
+        "decisions": [f"{SHOTS} examples and a sentence", f"judged on {ASKED[1]} later mails only"],
         "failures": [
             f"Takes {asked['seconds_a_mail']:.1f} CPU-seconds for each mail",
             "Its verdict hangs on which examples stand in the prompt",
@@ -359,6 +389,7 @@ def run() -> dict[str, Any]:
         for name, body in (("before", model), ("spam", continued("spam")),
                            ("topics", continued("topics")))
     }  # fmt: skip
+    found["words"] = {name: words(name) for name in ("spam", "topics")}
     found |= {"labels": list(LABELS), "ranks": ranks(), "prompted": prompted()}
     return found | {"ledger": rows(found)}
 

@@ -1,4 +1,4 @@
-"""Labels against accuracy: the reader picks a task, a way to learn it, and how many labels there are.
+"""Labels against accuracy: the reader picks a task, a way to learn it, and a number of labels.
 
 Left out: how the ways work; what each reached is given.
 """
