@@ -7,6 +7,7 @@ weights (LoRA) with their merge. Left out: adapters between layers, prefixes, qu
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from fmbook.precision import half
 from fmbook.train import train
 from fmbook.transformers.tokenizer import Tokenizer
 from fmbook.transformers.transformer import GPT
+
+M = TypeVar("M", bound=nn.Module)
 
 __all__ = ["Classifier", "LoRA", "adapt", "energy_rank", "lora", "merged", "padded", "pooled"]
 
@@ -50,8 +53,8 @@ def pooled(states: Tensor, real: Tensor) -> Tensor:
     >>> pooled(states, torch.tensor([[True, True, False]])).item()
     2.0
     """
-    weights = real / real.sum(1, keepdim=True)
-    return torch.einsum("btd,bt->bd", states, weights.to(states.dtype))
+    weights = real.to(states.dtype) / real.sum(1, keepdim=True)
+    return torch.einsum("btd,bt->bd", states, weights)
 
 
 class Classifier(nn.Module):
@@ -154,9 +157,7 @@ class LoRA(nn.Module):
         return lora(x, self.weight, self.A, self.B, self.alpha)
 
     @staticmethod
-    def within(
-        model: nn.Module, r: int, alpha: float, names: Sequence[str] = ("query", "value")
-    ) -> nn.Module:
+    def within(model: M, r: int, alpha: float, names: Sequence[str] = ("query", "value")) -> M:
         """A frozen copy of a model with such a layer for each bias-free linear one so named."""
         model = copy.deepcopy(model).requires_grad_(False)
         return _replaced(
@@ -167,7 +168,7 @@ class LoRA(nn.Module):
         )
 
     @staticmethod
-    def merge(model: nn.Module) -> nn.Module:
+    def merge(model: M) -> M:
         """A copy in which each such layer is one plain linear layer again, as fast as before."""
 
         def plain(_: str, part: nn.Module) -> nn.Module | None:
@@ -180,7 +181,7 @@ class LoRA(nn.Module):
         return _replaced(copy.deepcopy(model), plain)
 
 
-def _replaced(model: nn.Module, change: Callable[[str, nn.Module], nn.Module | None]) -> nn.Module:
+def _replaced(model: M, change: Callable[[str, nn.Module], nn.Module | None]) -> M:
     """The model with every part for which `change(name, part)` has another one."""
     for parent in list(model.modules()):
         for name, part in list(parent.named_children()):

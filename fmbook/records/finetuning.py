@@ -32,6 +32,7 @@ __all__ = [
     "Task",
     "accuracy",
     "continued",
+    "drawn",
     "fitted",
     "logits",
     "point",
@@ -74,6 +75,7 @@ def encoded(texts: Sequence[str], labels: Sequence[int]) -> tuple[Tensor, Tensor
 @cache
 def task(name: str) -> Task:
     """`spam`: mail of 2002 before September, a fifth held out. `topics`: eleven, of pages."""
+    classes: tuple[str, ...] = ("ham", "spam")
     if name == "spam":
         earlier, later = periods()
         parts = split(earlier, 0)
@@ -81,7 +83,6 @@ def task(name: str) -> Task:
             [[m.text for m in p] for p in parts],
             [[int(m.spam) for m in p] for p in parts],
         )
-        classes = ("ham", "spam")
     else:
         named = [[p for p in part if p.topic != "Uncategorized"] for part in pages()]
         classes, later = tuple(sorted({p.topic for p in named[0]})), []
@@ -160,7 +161,7 @@ def probe(model: Classifier, rows: tuple[Tensor, Tensor, Tensor], decay: float =
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        total = F.cross_entropy(model.head(features), labels)
+        total: Tensor = F.cross_entropy(model.head(features), labels)
         total = total + decay * model.head.weight.square().sum() / len(labels) ** 0.5
         total.backward()
         return total
@@ -172,7 +173,8 @@ def probe(model: Classifier, rows: tuple[Tensor, Tensor, Tensor], decay: float =
 def logits(model: Classifier, tokens: Tensor, real: Tensor) -> Tensor:
     """What a classifier says of texts (B, T): (B, classes)."""
     parts = zip(tokens.split(100), real.split(100), strict=True)
-    return torch.cat([model(t, r) for t, r in parts])
+    every: Tensor = torch.cat([model(t, r) for t, r in parts])
+    return every
 
 
 def accuracy(model: Classifier, rows: tuple[Tensor, Tensor, Tensor]) -> float:
@@ -190,7 +192,7 @@ def curves(name: str) -> dict[str, Any]:
     """Accuracy and CPU-seconds for each method, number of labels and seed; the last models kept."""
     found: dict[str, Any] = {}
     for method in METHODS:
-        rows: dict[str, list[list[float]]] = {"accuracy": [], "cpu_seconds": []}
+        rows: dict[str, list[Any]] = {"accuracy": [], "cpu_seconds": []}
         for seed in SEEDS:
             each = [fitted(method, name, n, seed) for n in LABELS]
             last = each[-1][0]
@@ -216,7 +218,8 @@ def words(name: str) -> list[list[float]]:
         pairs = zip(rows[0].tolist(), rows[1].sum(1).tolist(), strict=True)
         return [reader()[1].decode(tokens[1:n]) for tokens, n in pairs]
 
-    test, found = read(task(name).test), []
+    test = read(task(name).test)
+    found: list[list[float]] = []
     for seed in SEEDS:
         found.append([])
         for n in LABELS:
