@@ -68,7 +68,7 @@ def test_a_shipped_model_reads_as_well_as_its_card_says(name: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_curve_of_a_shipped_model_is_kept(name: str) -> None:
     kept = curve(name)
-    assert len(kept["step"]) == len(kept["loss"]) > 20
+    assert len(kept["step"]) == len(kept["loss"]) >= 20
     assert kept["step"][-1] == RECIPES[name].steps
     assert kept["loss"][-1] < 0.75 * kept["loss"][0]
 
