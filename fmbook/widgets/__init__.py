@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.inference import InferenceChain
     from fmbook.widgets.kernel import KernelSlider
     from fmbook.widgets.mail import MailReader
+    from fmbook.widgets.next_token import NextToken
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
     from fmbook.widgets.transcript import ChatTranscript
@@ -30,6 +31,7 @@ __all__ = [
     "KernelSlider",
     "LatentWalk",
     "MailReader",
+    "NextToken",
     "StateReader",
     "WordScale",
 ]
@@ -44,6 +46,7 @@ HOMES = {
     "KernelSlider": "kernel",
     "LatentWalk": "walk",
     "MailReader": "mail",
+    "NextToken": "next_token",
     "StateReader": "reading",
     "WordScale": "scale",
 }
