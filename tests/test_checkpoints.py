@@ -42,7 +42,9 @@ def test_a_shipped_model_is_small_whole_and_described(name: str) -> None:
     assert weights.stat().st_size <= LARGEST
     assert said["parameters"] == sum(p.numel() for p in model.parameters())
     assert len(tokenizer) == model.sizes.V == said["sizes"]["V"]
-    assert {"title", "use", "limits", "licence", "sha256", "recipe", "training", "data"} <= set(said)
+    assert {"title", "use", "limits", "licence", "sha256", "recipe", "training", "data"} <= set(
+        said
+    )
     assert said["training"]["cpu_seconds"] <= 60 * 60
     assert said["recipe"] == {
         key: value for key, value in vars(RECIPES[name]).items() if key != "sizes"
