@@ -24,6 +24,7 @@ from fmbook.widgets import (
 )
 from tests.browser import barriers, blocked, chromium, complaints, sideways
 from tests.test_widget_next_token import next_token
+from tests.test_widget_pieces import pieces
 from tests.test_widget_reading import reader as state_reader
 from tests.test_widget_scale import scale
 from tests.test_widget_transcript import transcript
@@ -94,6 +95,7 @@ MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
     *(graph, valley, scale, state_reader, next_token),
     transcript,
+    pieces,
 ]
 
 

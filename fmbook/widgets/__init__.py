@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.kernel import KernelSlider
     from fmbook.widgets.mail import MailReader
     from fmbook.widgets.next_token import NextToken
+    from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
     from fmbook.widgets.transcript import ChatTranscript
@@ -32,6 +33,7 @@ __all__ = [
     "LatentWalk",
     "MailReader",
     "NextToken",
+    "PieceReader",
     "StateReader",
     "WordScale",
 ]
@@ -47,6 +49,7 @@ HOMES = {
     "LatentWalk": "walk",
     "MailReader": "mail",
     "NextToken": "next_token",
+    "PieceReader": "pieces",
     "StateReader": "reading",
     "WordScale": "scale",
 }
