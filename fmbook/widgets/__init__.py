@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
     from fmbook.widgets.transcript import ChatTranscript
+    from fmbook.widgets.stream import ResidualStream
     from fmbook.widgets.walk import LatentWalk
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "MailReader",
     "NextToken",
     "PieceReader",
+    "ResidualStream",
     "StateReader",
     "WordScale",
 ]
@@ -50,6 +52,7 @@ HOMES = {
     "MailReader": "mail",
     "NextToken": "next_token",
     "PieceReader": "pieces",
+    "ResidualStream": "stream",
     "StateReader": "reading",
     "WordScale": "scale",
 }
