@@ -23,6 +23,7 @@ from fmbook.widgets import (
     MailReader,
 )
 from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.test_widget_labels import labels
 from tests.test_widget_next_token import next_token
 from tests.test_widget_pieces import pieces
 from tests.test_widget_reading import reader as state_reader
@@ -98,6 +99,7 @@ MAKERS: list[Callable[[], BookWidget]] = [
     transcript,
     pieces,
     *(graph, valley, scale, state_reader, stream),
+    *(graph, valley, scale, state_reader, transcript, labels, next_token),
 ]
 
 

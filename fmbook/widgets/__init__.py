@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.graph import ComputationGraph
     from fmbook.widgets.inference import InferenceChain
     from fmbook.widgets.kernel import KernelSlider
+    from fmbook.widgets.labels import LabelCurves
     from fmbook.widgets.mail import MailReader
     from fmbook.widgets.next_token import NextToken
     from fmbook.widgets.pieces import PieceReader
@@ -31,6 +32,7 @@ __all__ = [
     "DescentExplorer",
     "InferenceChain",
     "KernelSlider",
+    "LabelCurves",
     "LatentWalk",
     "MailReader",
     "NextToken",
@@ -48,6 +50,7 @@ HOMES = {
     "DescentExplorer": "descent",
     "InferenceChain": "inference",
     "KernelSlider": "kernel",
+    "LabelCurves": "labels",
     "LatentWalk": "walk",
     "MailReader": "mail",
     "NextToken": "next_token",
