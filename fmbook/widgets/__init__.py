@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
-    from fmbook.widgets.transcript import ChatTranscript
     from fmbook.widgets.stream import ResidualStream
+    from fmbook.widgets.transcript import ChatTranscript
     from fmbook.widgets.walk import LatentWalk
 
 __all__ = [
