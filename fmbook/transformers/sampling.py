@@ -51,7 +51,7 @@ def top_k(logits: Tensor, k: int) -> Tensor:
     Raises:
         ValueError: k is below 1.
 
-    Source: fan2018hierarchical, the section on generation.
+    Source: fan2018hierarchical (stories drawn from the likeliest words).
 
     >>> top_k(torch.tensor([3.0, 1.0, 2.0]), 2)
     tensor([3., -inf, 2.])
@@ -70,7 +70,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
     Raises:
         ValueError: p is not in (0, 1].
 
-    Source: holtzman2020curious, section 3.1, equations 2 and 3.
+    Source: holtzman2020curious, section 3.1.
 
     >>> chances = torch.tensor([0.5, 0.2, 0.3])
     >>> top_p(chances.log(), 0.6).softmax(-1)  # 0.5 is not enough, 0.5 + 0.3 is
@@ -116,7 +116,7 @@ class Decoding:
     Raises:
         ValueError: a setting is out of its range.
 
-    Source: holtzman2020curious, section 4 (the strategies side by side).
+    Source: holtzman2020curious, section 3 (the strategies side by side).
 
     >>> Decoding(k=2).probabilities(torch.zeros(1, 2), torch.zeros(1, 1).long())
     tensor([[0.5000, 0.5000]])
@@ -168,7 +168,7 @@ class KVCache:
     Raises:
         ValueError: there are no layers or no room, or more comes than there is room for.
 
-    Source: shazeer2019fast, section 2.3 (incremental decoding).
+    Source: shazeer2019fast, section 2.4 (incremental inference).
 
     >>> cache, k = KVCache(layers=1, capacity=8), torch.zeros(2, 4, 5, 16)  # (B, N, T, K)
     >>> cache.extend(0, k, k)[0].shape, cache.extend(0, k[:, :, :1], k[:, :, :1])[0].shape

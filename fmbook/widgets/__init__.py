@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from fmbook.widgets.kernel import KernelSlider
     from fmbook.widgets.labels import LabelCurves
     from fmbook.widgets.mail import MailReader
+    from fmbook.widgets.next_token import NextToken
+    from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
+    from fmbook.widgets.stream import ResidualStream
     from fmbook.widgets.transcript import ChatTranscript
     from fmbook.widgets.walk import LatentWalk
 
@@ -32,6 +35,9 @@ __all__ = [
     "LabelCurves",
     "LatentWalk",
     "MailReader",
+    "NextToken",
+    "PieceReader",
+    "ResidualStream",
     "StateReader",
     "WordScale",
 ]
@@ -47,6 +53,9 @@ HOMES = {
     "LabelCurves": "labels",
     "LatentWalk": "walk",
     "MailReader": "mail",
+    "NextToken": "next_token",
+    "PieceReader": "pieces",
+    "ResidualStream": "stream",
     "StateReader": "reading",
     "WordScale": "scale",
 }
