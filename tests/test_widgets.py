@@ -25,8 +25,10 @@ from fmbook.widgets import (
 from tests.browser import barriers, blocked, chromium, complaints, sideways
 from tests.test_widget_labels import labels
 from tests.test_widget_next_token import next_token
+from tests.test_widget_pieces import pieces
 from tests.test_widget_reading import reader as state_reader
 from tests.test_widget_scale import scale
+from tests.test_widget_stream import stream
 from tests.test_widget_transcript import transcript
 from tests.test_widgets_gradients import graph, valley
 
@@ -93,7 +95,8 @@ def walk() -> LatentWalk:
 
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
-    *(graph, valley, scale, state_reader, transcript, labels, next_token),
+    *(graph, valley, scale, state_reader),
+    *(transcript, labels, next_token, pieces, stream),
 ]
 
 

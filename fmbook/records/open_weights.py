@@ -116,7 +116,9 @@ def reading(kind: str) -> dict[str, Any]:
 def race() -> Iterator[tuple[float, float]]:
     """CPU-milliseconds a token, ours and transformers', in turns, greedy, one thread, float32."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     with TemporaryDirectory() as folder:
         (Path(folder) / "model.gguf").write_bytes(weights.smollm2())
         theirs = AutoModelForCausalLM.from_pretrained(

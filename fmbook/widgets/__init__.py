@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from fmbook.widgets.labels import LabelCurves
     from fmbook.widgets.mail import MailReader
     from fmbook.widgets.next_token import NextToken
+    from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
+    from fmbook.widgets.stream import ResidualStream
     from fmbook.widgets.transcript import ChatTranscript
     from fmbook.widgets.walk import LatentWalk
 
@@ -34,6 +36,8 @@ __all__ = [
     "LatentWalk",
     "MailReader",
     "NextToken",
+    "PieceReader",
+    "ResidualStream",
     "StateReader",
     "WordScale",
 ]
@@ -50,6 +54,8 @@ HOMES = {
     "LatentWalk": "walk",
     "MailReader": "mail",
     "NextToken": "next_token",
+    "PieceReader": "pieces",
+    "ResidualStream": "stream",
     "StateReader": "reading",
     "WordScale": "scale",
 }
