@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help book test serve exercises records chapter clean
+.PHONY: help book test serve exercises records checkpoints chapter clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ exercises: .venv/installed ## regenerate exercises/ from solutions/ through a th
 
 records: .venv/installed ## repeat the recorded runs whose code has changed
 	$(BIN)/python -m tools.records
+
+checkpoints: .venv/installed ## pre-train the book's own models that are missing, verify the others
+	$(BIN)/python -m tools.checkpoints
 
 chapter: .venv/installed ## lay out a new chapter: make chapter era=features stem=naive_bayes
 	$(BIN)/python -m tools.chapter "$(era)" "$(stem)"

@@ -11,7 +11,8 @@ from tools.book import pages
 ROOT = Path(__file__).parent.parent
 ROOMS = sorted(
     file.relative_to(ROOT).as_posix()
-    for file in [*(ROOT / "fmbook").glob("*.py"), *(ROOT / "fmbook").glob("widgets/*.py")]
+    for pattern in ("*.py", "widgets/*.py", "checkpoints/*.py")
+    for file in (ROOT / "fmbook").glob(pattern)
 )
 
 

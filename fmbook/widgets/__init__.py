@@ -14,22 +14,28 @@ if TYPE_CHECKING:
     from fmbook.widgets.graph import ComputationGraph
     from fmbook.widgets.inference import InferenceChain
     from fmbook.widgets.kernel import KernelSlider
+    from fmbook.widgets.labels import LabelCurves
     from fmbook.widgets.mail import MailReader
+    from fmbook.widgets.next_token import NextToken
     from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
     from fmbook.widgets.stream import ResidualStream
+    from fmbook.widgets.transcript import ChatTranscript
     from fmbook.widgets.walk import LatentWalk
 
 __all__ = [
     "AttentionExplorer",
     "BookWidget",
+    "ChatTranscript",
     "ComputationGraph",
     "DescentExplorer",
     "InferenceChain",
     "KernelSlider",
+    "LabelCurves",
     "LatentWalk",
     "MailReader",
+    "NextToken",
     "PieceReader",
     "ResidualStream",
     "StateReader",
@@ -39,12 +45,15 @@ __all__ = [
 HOMES = {
     "AttentionExplorer": "attention",
     "BookWidget": "base",
+    "ChatTranscript": "transcript",
     "ComputationGraph": "graph",
     "DescentExplorer": "descent",
     "InferenceChain": "inference",
     "KernelSlider": "kernel",
+    "LabelCurves": "labels",
     "LatentWalk": "walk",
     "MailReader": "mail",
+    "NextToken": "next_token",
     "PieceReader": "pieces",
     "ResidualStream": "stream",
     "StateReader": "reading",
