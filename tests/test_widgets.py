@@ -23,6 +23,7 @@ from fmbook.widgets import (
     MailReader,
 )
 from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.test_widget_denoising import denoising
 from tests.test_widget_reading import reader as state_reader
 from tests.test_widget_scale import scale
 from tests.test_widgets_gradients import graph, valley
@@ -90,7 +91,7 @@ def walk() -> LatentWalk:
 
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
-    *(graph, valley, scale, state_reader),
+    *(graph, valley, scale, state_reader, denoising),
 ]
 
 

@@ -7,6 +7,7 @@ of higher order, attention within the U-Net, latent spaces, text.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -180,15 +181,14 @@ class Process:
         the known pixels, with as much noise as the rest has.
         """
         times = torch.linspace(1, 0, self.steps + 1, device=noisy.device)
+        draw = partial(torch.randn, noisy.shape, generator=chance, device=noisy.device)
         for now, later in pairwise(times[:, None].expand(-1, len(noisy))):
             before, after = schedule(self.path, now), schedule(self.path, later)
             predicted = guided(model, noisy, now, labels, self.scale)
             data, noise = estimates(self.target, predicted, noisy, *before)
-            new = [torch.randn(noisy.shape, generator=chance, device=noisy.device)
-                   for _ in range(2)] if self.fresh or known else [None, None]  # fmt: skip
-            noisy = step(data, noise, before, after, new[0] if self.fresh else None)
+            noisy = step(data, noise, before, after, draw() if self.fresh else None)
             if known is not None:
-                noisy = torch.where(known[1], noised(known[0], new[1], *after), noisy)
+                noisy = torch.where(known[1], noised(known[0], draw(), *after), noisy)
             yield noisy, data
 
 
@@ -239,7 +239,7 @@ class UNet(nn.Module):
 
     def __init__(self, width: int = 32, inner: int = 96, classes: int = 10) -> None:
         super().__init__()
-        told = 4 * width
+        told = 2 * width
         self.register_buffer("pitch", torch.linspace(0, 6, width // 2).exp())
         self.time = nn.Sequential(nn.Linear(width, told), nn.SiLU(), nn.Linear(told, told))
         self.label = nn.Embedding(classes + 1, told)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fmbook.widgets.attention import AttentionExplorer
     from fmbook.widgets.base import BookWidget
+    from fmbook.widgets.denoising import DenoisingWalk
     from fmbook.widgets.descent import DescentExplorer
     from fmbook.widgets.graph import ComputationGraph
     from fmbook.widgets.inference import InferenceChain
@@ -23,6 +24,7 @@ __all__ = [
     "AttentionExplorer",
     "BookWidget",
     "ComputationGraph",
+    "DenoisingWalk",
     "DescentExplorer",
     "InferenceChain",
     "KernelSlider",
@@ -36,6 +38,7 @@ HOMES = {
     "AttentionExplorer": "attention",
     "BookWidget": "base",
     "ComputationGraph": "graph",
+    "DenoisingWalk": "denoising",
     "DescentExplorer": "descent",
     "InferenceChain": "inference",
     "KernelSlider": "kernel",
