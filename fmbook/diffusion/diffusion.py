@@ -102,12 +102,12 @@ def step(data: Tensor, noise: Tensor, before: Pair, after: Pair, fresh: Tensor |
     >>> step(one, one, pair, (torch.tensor([1.0]), torch.tensor([0.0])), None).item()
     1.0
     """
-    alpha, sigma = after
+    (a, s), (alpha, sigma) = ([x.view(-1, 1, 1, 1) for x in pair] for pair in (before, after))
     if fresh is None:
-        return noised(data, noise, alpha, sigma)
-    kept = sigma * (before[0] * sigma) / (alpha * before[1])
+        return alpha * data + sigma * noise
+    kept = a * sigma.square() / (alpha * s)
     replaced = (sigma.square() - kept.square()).clamp(min=0).sqrt()
-    return noised(data, noise, alpha, kept) + replaced.view(-1, 1, 1, 1) * fresh
+    return alpha * data + kept * noise + replaced * fresh
 
 
 def guided(model: Network, noisy: Tensor, t: Tensor, labels: Tensor, scale: float) -> Tensor:
