@@ -69,7 +69,7 @@ class DenoisingWalk(BookWidget):
         return f"DenoisingWalk(ways={len(self.names)}, steps={list(map(len, self.says))})"
 
     def picture(self) -> "Axes":
-        """Five steps of the chosen way: above what is there, below the guesses."""
+        """Four steps of the chosen way: above what is there, below the guesses."""
         import numpy as np
 
         both = np.frombuffer(self.pixels, dtype="uint8")
@@ -78,9 +78,9 @@ class DenoisingWalk(BookWidget):
         frames = grey.reshape(-1, 2, self.height, self.width)
         start = sum(map(len, self.says[: self.way]))
         chosen = frames[start : start + len(self.says[self.way])]
-        few = np.unique(np.linspace(0, len(chosen) - 1, 5).round().astype(int))
+        few = np.unique(np.linspace(0, len(chosen) - 1, 4).round().astype(int))
         chosen = chosen[few]
-        ax: Axes = plot.axes(width=2 / 3, height=1.9)
+        ax: Axes = plot.axes(width=1 / 2, height=1.9)
         rows = [np.concatenate(list(chosen[:, row]), 1) for row in (0, 1)]
         ax.imshow(np.concatenate(rows), cmap="gray", vmin=0, vmax=LEVELS)
         ax.grid(False)
