@@ -23,6 +23,7 @@ from fmbook.widgets import (
     MailReader,
 )
 from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.test_widget_denoising import denoising
 from tests.test_widget_labels import labels
 from tests.test_widget_next_token import next_token
 from tests.test_widget_pieces import pieces
@@ -95,8 +96,7 @@ def walk() -> LatentWalk:
 
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
-    *(graph, valley, scale, state_reader),
-    *(transcript, labels, next_token, pieces, stream),
+    *(graph, valley, scale, state_reader, transcript, labels, next_token, pieces, stream, denoising,),
 ]
 
 

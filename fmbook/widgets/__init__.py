@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fmbook.widgets.attention import AttentionExplorer
     from fmbook.widgets.base import BookWidget
+    from fmbook.widgets.denoising import DenoisingWalk
     from fmbook.widgets.descent import DescentExplorer
     from fmbook.widgets.graph import ComputationGraph
     from fmbook.widgets.inference import InferenceChain
@@ -29,6 +30,7 @@ __all__ = [
     "BookWidget",
     "ChatTranscript",
     "ComputationGraph",
+    "DenoisingWalk",
     "DescentExplorer",
     "InferenceChain",
     "KernelSlider",
@@ -47,6 +49,7 @@ HOMES = {
     "BookWidget": "base",
     "ChatTranscript": "transcript",
     "ComputationGraph": "graph",
+    "DenoisingWalk": "denoising",
     "DescentExplorer": "descent",
     "InferenceChain": "inference",
     "KernelSlider": "kernel",

@@ -1,0 +1,1 @@
+"""Seeing and making: models that turn noise into data, step by step."""

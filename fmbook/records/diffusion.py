@@ -1,0 +1,259 @@
+"""Digits by diffusion: what the network predicts, how it is sampled, and guidance, over seeds.
+
+Left out: longer training than two minutes, solvers of higher order, any search for better sizes.
+Convolutions run in bfloat16, which pays where the processor has instructions for it; else set HALF
+to False: the results are the same, the seconds are not.
+"""
+
+import hashlib
+import io
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fmbook.diffusion.diffusion import Process, UNet
+from fmbook.generation.gan import frechet_distance, moving_average
+from fmbook.records.convolution import digit_split
+from fmbook.records.gan import digits, images_of
+from fmbook.train import train
+from fmbook.vision.convolution import digit_reader
+
+__all__ = [
+    "KINDS",
+    "MAIN",
+    "batches",
+    "distance",
+    "fit",
+    "images_of",
+    "judged",
+    "labels_for",
+    "new_model",
+    "noise",
+    "pictures",
+    "point",
+    "run",
+    "stored",
+]
+
+SEEDS, SHORT, MIDDLE, LONG, B = range(3), 150, 500, 1000, 64
+SCALES = (1.0, 1.4, 2.0)
+HALF = True
+FILE = Path(__file__).parent.parent / "checkpoints" / "digit_diffuser.npz"
+KINDS = {target: Process(target=target) for target in ("data", "velocity", "noise")}
+MAIN = Process(scale=1.4)
+Digits = tuple[Tensor, Tensor]
+
+
+class Both:
+    """Two optimizers as one: Muon for the inner matrices, AdamW for the rest."""
+
+    def __init__(self, model: nn.Module) -> None:
+        inner = [
+            w for name, w in model.named_parameters() if ".first." in name or ".second." in name
+        ]
+        matrices = [w for w in inner if w.ndim == 2]
+        rest = [w for w in model.parameters() if not any(w is m for m in matrices)]
+        self.parts = (
+            torch.optim.Muon(matrices, lr=0.06, momentum=0.95, weight_decay=0.0),
+            torch.optim.AdamW(rest, lr=2e-3, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+        )
+        self.rates = [part.param_groups[0]["lr"] for part in self.parts]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def slow(self, share: float) -> None:
+        """Set both rates to a share of what they were."""
+        for part, rate in zip(self.parts, self.rates, strict=True):
+            part.param_groups[0]["lr"] = share * rate
+
+
+def half(model: nn.Module) -> Any:
+    """The model with its convolutions and matrix products in bfloat16, if HALF."""
+
+    def run(noisy: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=HALF):
+            return model(noisy, t, labels)  # type: ignore[no-any-return]
+
+    return run
+
+
+def new_model(seed: int) -> UNet:
+    """A U-Net before training; leaves torch's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet()
+
+
+def batches(seed: int, steps: int) -> Iterator[Digits]:
+    """Batches of 64 digits, -1 to 1, with their labels, drawn with replacement."""
+    (images, labels), _ = digit_split()
+    chance = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        chosen = torch.randint(len(labels), (B,), generator=chance)
+        yield 2 * images[chosen] - 1, labels[chosen]
+
+
+def fit(model: nn.Module, process: Process, seed: int, steps: int) -> Iterator[tuple[float, Any]]:
+    """Train; the rate falls from the middle on. Yields the loss and the averaged weights."""
+    both, chance = Both(model), torch.Generator().manual_seed(1_000 + seed)
+    average = {name: w.clone() for name, w in model.state_dict().items()}
+
+    def loss_of(batch: Digits) -> Tensor:
+        return process.loss(half(model), *batch, chance)
+
+    for n, loss in train(batches(seed, steps), loss_of, both):  # type: ignore[arg-type]
+        average = moving_average(average, model.state_dict(), min(0.99, (n + 1) / (n + 10)))
+        both.slow(min(1.0, (n + 2) / 20, 2 * (steps - n) / steps))
+        yield loss, average
+
+
+def noise(seed: int, n: int) -> Tensor:
+    """Noise (n, 1, 28, 28) to start from, always the same."""
+    return torch.randn(n, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
+
+
+def labels_for(n: int) -> Tensor:
+    """Labels (n): 0 to 9, again and again."""
+    return torch.arange(n) % 10
+
+
+def pictures(
+    state: Mapping[str, Tensor],
+    process: Process,
+    start: Tensor,
+    labels: Tensor,
+    *,
+    seed: int = 7,
+    known: Digits | None = None,
+) -> Tensor:
+    """The images (B, 1, 28, 28), 0 to 1, that weights make of noise; 250 at a time."""
+    model = UNet()
+    model.load_state_dict(dict(state))
+    chance, made = torch.Generator().manual_seed(seed), []
+    for some, names in zip(start.split(250), labels.split(250), strict=True):
+        *_, (last, _) = process.sample(half(model), some, names, chance, known)
+        made.append(last)
+    return (torch.cat(made).clamp(-1, 1) + 1) / 2
+
+
+@torch.no_grad()
+def judged(images: Tensor, labels: Tensor) -> dict[str, float]:
+    """The distance to the 2,000 test digits, and how often the reader sees the label asked for."""
+    agree = (digit_reader()(images).argmax(1) == labels).float().mean().item()
+    return {"distance": round(distance(images), 1), "agreement": round(agree, 3)}
+
+
+@torch.no_grad()
+def distance(images: Tensor) -> float:
+    """The Frechet distance to the 2,000 test digits: as the adversarial chapter measures it."""
+    return frechet_distance(digit_reader().features(images), digits()[2])
+
+
+def judge(state: Mapping[str, Tensor], process: Process, n: int = 2000) -> dict[str, float]:
+    """What 2,000 images, 200 of each digit, are worth."""
+    return judged(pictures(state, process, noise(99, n), labels_for(n)), labels_for(n))
+
+
+def short(seed: int, kind: str) -> dict[str, Any]:
+    """A short training on one path with one target, and what its images are worth."""
+    start = time.process_time()
+    *_, (_, average) = fit(new_model(seed), KINDS[kind], seed, SHORT)
+    seconds = round(time.process_time() - start, 1)
+    return {**judge(average, KINDS[kind]), "cpu_seconds": seconds}
+
+
+def long(seed: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The main recipe: its worth in the middle and at the end, there by the scale of guidance."""
+    seconds, start = 0.0, time.process_time()
+    found: dict[str, Any] = {"steps": [], "cpu_seconds": [], "distance": [], "agreement": []}
+    for n, (_, average) in enumerate(fit(new_model(seed), MAIN, seed, LONG), start=1):
+        if n in (MIDDLE, LONG):
+            seconds += time.process_time() - start
+            worth = judge(average, MAIN)
+            for name, value in {"steps": n, "cpu_seconds": round(seconds, 1), **worth}.items():
+                found[name].append(value)
+            start = time.process_time()
+    last = {"distance": found["distance"][-1], "agreement": found["agreement"][-1]}
+    scales = {scale: judge(average, Process(scale=scale)) for scale in SCALES if scale != 1.4}
+    scales[1.4] = last
+    return found | {"scales": {f"{scale:g}": scales[scale] for scale in SCALES}}, average
+
+
+def store(state: Mapping[str, Tensor]) -> str:
+    """Keep the weights in 16 bits beside the book's other checkpoints; returns their sha256."""
+    raw = io.BytesIO()
+    kept = {name: w.half().numpy() for name, w in state.items() if name != "pitch"}
+    np.savez(raw, **kept)  # type: ignore[arg-type]
+    FILE.write_bytes(raw.getvalue())
+    return hashlib.sha256(raw.getvalue()).hexdigest()
+
+
+def stored() -> UNet:
+    """The network of seed 0 after its long training, as its card describes it.
+
+    Raises:
+        ValueError: the file is not that of its card.
+    """
+    raw = FILE.read_bytes()
+    card = tomllib.loads(FILE.with_suffix(".toml").read_text("utf8"))
+    if hashlib.sha256(raw).hexdigest() != card["sha256"]:
+        raise ValueError("checkpoints/digit_diffuser.npz is not the file of digit_diffuser.toml")
+    model = UNet()
+    with np.load(io.BytesIO(raw)) as kept:
+        weights = {name: torch.tensor(kept[name], dtype=torch.float32) for name in kept.files}
+    model.load_state_dict(weights | {"pitch": model.pitch})
+    return model.eval().requires_grad_(False)
+
+
+def together(mains: list[dict[str, Any]], shorts: dict[str, list[Any]]) -> dict[str, Any]:
+    """All runs side by side, with the ledger's row."""
+    row = {
+        "task": "digits",
+        "method": "diffusion (flow matching)",
+        "quality": {
+            "frechet_distance": round(float(np.mean([one["distance"][-1] for one in mains])), 1)
+        },
+        "cpu_seconds": round(float(np.mean([one["cpu_seconds"][-1] for one in mains])), 1),
+        "parameters": sum(p.numel() for p in new_model(0).parameters()),
+        "module": "fmbook.diffusion.diffusion",
+        "decisions": ["a path to noise and what is predicted on it", "the shape of the network",
+                      "rates, steps of training and of sampling, the scale of guidance"],
+        "failures": ["a stroke too many or too few, so that a digit is read as another"],
+    }  # fmt: skip
+    return {"main": mains, "short": shorts, "ledger": [row]}
+
+
+def run() -> dict[str, Any]:
+    """Three short trainings and a long one for each seed; stores the network of seed 0."""
+    mains = []
+    for seed in SEEDS:
+        found, average = long(seed)
+        mains.append(found)
+        if seed == 0:
+            store(average)
+    return together(mains, {kind: [short(seed, kind) for seed in SEEDS] for kind in KINDS})
+
+
+def point() -> tuple[float, float, float]:
+    """The distance of 200 images of the stored network, against the first main run's at its end."""
+    from fmbook.records import load
+
+    again = judge(half_state(), MAIN, 1000)["agreement"]
+    return again, load("diffusion")["main"][0]["agreement"][-1], 0.04
+
+
+def half_state() -> dict[str, Tensor]:
+    """The stored network's weights."""
+    return dict(stored().state_dict())

@@ -1,0 +1,1 @@
+"""Tests of the era that makes by diffusion."""
