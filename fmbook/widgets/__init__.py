@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.mail import MailReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
+    from fmbook.widgets.search import WordSearch
     from fmbook.widgets.walk import LatentWalk
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "MailReader",
     "StateReader",
     "WordScale",
+    "WordSearch",
 ]
 
 HOMES = {
@@ -43,6 +45,7 @@ HOMES = {
     "MailReader": "mail",
     "StateReader": "reading",
     "WordScale": "scale",
+    "WordSearch": "search",
 }
 
 
