@@ -204,7 +204,7 @@ def recall(images: Tensor, texts: Tensor, k: int) -> tuple[float, float]:
     Raises:
         ValueError: the shapes differ, or k is below 1.
 
-    Source: radford2021learning, section 3.1 and table 13 (recall at 1, 5 and 10).
+    Source: jia2021scaling, abstract (retrieval both ways on Flickr30K and MSCOCO).
 
     >>> recall(torch.eye(3), torch.eye(3).roll(1, 0), k=1)
     (0.0, 0.0)
@@ -222,7 +222,7 @@ def recall(images: Tensor, texts: Tensor, k: int) -> tuple[float, float]:
 def modality_gap(images: Tensor, texts: Tensor) -> float:
     """How far the centre of the images' unit vectors lies from that of the texts', from 0 to 2.
 
-    Shapes: images (any number, D), texts (any number, D).
+    Shapes: images (B, D), texts (B, D); the two numbers B may differ.
 
     Source: liang2022mind, section 4.2.
 
