@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fmbook import archives, data, languages, vocabularies, weights
+from fmbook import archives, data, emoji, languages, vocabularies, weights
 
 mail, wordnet = cache(data.mail), cache(data.wordnet)
 ROWS: dict[str, Callable[[], int]] = {
@@ -26,6 +26,8 @@ ROWS: dict[str, Callable[[], int]] = {
     "digits": lambda: len(data.digits()[0]),
     "wordnet": lambda: len(wordnet()),
     "smollm2": lambda: int.from_bytes(weights.smollm2()[8:16], "little"),  # its count of tensors
+    "emoji": lambda: len(emoji.emoji()[1]),
+    "emoji_names": lambda: len(emoji.emoji_names()),
 }
 
 
@@ -124,7 +126,7 @@ def test_a_card_prints_rows_fields_source_licence_and_gaps(name: str) -> None:
 
 def test_every_loader_has_a_card_and_every_card_a_loader() -> None:
     assert set(ROWS) == set(data.names())
-    rooms = data, vocabularies, languages, weights
+    rooms = data, vocabularies, languages, emoji, weights
     assert {*data.names()} <= {name for room in rooms for name in room.__all__}
 
 
@@ -166,6 +168,32 @@ def test_digits_are_images_between_0_and_1_with_each_label_about_equally_often()
     assert (np.bincount(labels) > 800).all()
     ones = images[labels == 1].mean(0)
     assert ones[:, 12:17].sum() > 0.6 * ones.sum()  # a one is an upright stroke
+
+
+def test_emoji_are_drawn_in_colour_and_none_is_blank() -> None:
+    import numpy as np
+
+    images, names = emoji.emoji()
+    assert images.shape == (1400, 3, 32, 32)
+    assert images.dtype == np.float32
+    assert (images.min(), images.max()) == (0, 1)
+    assert (images.reshape(1400, -1).min(1) < 0.7).all()
+    assert len(set(names)) == 1400
+    heart = images[names.index("red heart")][:, 12:20, 12:20].mean((1, 2))
+    assert heart[0] > 0.6 > max(heart[1:])
+    assert len(np.unique(images.reshape(1400, -1), axis=0)) > 1380  # a few are drawn alike
+
+
+def test_emoji_of_other_names_than_the_cached_are_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FMBOOK_CACHE", str(tmp_path))
+    named = {"\u2764": "red heart", "\u2b50": "star"}
+    for number in (1, 2):
+        monkeypatch.setattr(emoji, "emoji_names", lambda n=number: dict(list(named.items())[:n]))
+        images, names = emoji.emoji()
+        assert names == list(named.values())[:number]
+        assert len(images) == number
 
 
 def test_wordnet_leads_from_the_penguin_to_the_entity() -> None:

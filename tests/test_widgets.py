@@ -29,6 +29,7 @@ from tests.test_widget_next_token import next_token
 from tests.test_widget_pieces import pieces
 from tests.test_widget_reading import reader as state_reader
 from tests.test_widget_scale import scale
+from tests.test_widget_search import search
 from tests.test_widget_stream import stream
 from tests.test_widget_transcript import transcript
 from tests.test_widgets_gradients import graph, valley
@@ -96,7 +97,19 @@ def walk() -> LatentWalk:
 
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
-    *(graph, valley, scale, state_reader, transcript, labels, next_token, pieces, stream, denoising,),
+    *(
+        graph,
+        valley,
+        scale,
+        state_reader,
+        transcript,
+        labels,
+        next_token,
+        pieces,
+        stream,
+        denoising,
+        search,
+    ),
 ]
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
+    from fmbook.widgets.search import WordSearch
     from fmbook.widgets.stream import ResidualStream
     from fmbook.widgets.transcript import ChatTranscript
     from fmbook.widgets.walk import LatentWalk
@@ -42,6 +43,7 @@ __all__ = [
     "ResidualStream",
     "StateReader",
     "WordScale",
+    "WordSearch",
 ]
 
 HOMES = {
@@ -61,6 +63,7 @@ HOMES = {
     "ResidualStream": "stream",
     "StateReader": "reading",
     "WordScale": "scale",
+    "WordSearch": "search",
 }
 
 

@@ -1,0 +1,1 @@
+"""Seeing: patterns that are looked for at every place of an image."""
