@@ -216,7 +216,7 @@ class Grader:
 
     def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
         """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""
-        scheduler, auditor = self._scheduler()
+        scheduler, auditor = _places(self)
         try:
             with scheduler, auditor.here if auditor else nullcontext():
                 yield from self._through(scheduler, auditor, keys)
@@ -227,20 +227,6 @@ class Grader:
             with suppress(CourseError):  # whose database is gone has no claims either
                 self.ledger.let_go()
         self.cpu = scheduler.cpu
-
-    def _scheduler(self) -> tuple[Scheduler, Auditor | None]:
-        """Where jobs run; and, if that is elsewhere, who repeats some of them here."""
-        every, o = list(self.exercises.values()), self.options
-        preload = sorted({name for exercise in every for name in exercise.modules})
-        watch = sorted({n for e in every for names in e.forbidden.values() for n in names})
-        unsafe = o.allow_unsafe
-        here = Local(o.jobs, preload, watch=watch, memory=o.memory, allow_unsafe=unsafe)
-        if not o.scheduler:
-            return here, None
-        from fmbook.grading.cluster import Cluster
-
-        far = Cluster(o.scheduler, preload, watch=watch, memory=o.memory)
-        return far, Auditor(self.secret, o.audit, here)
 
     def _through(
         self, scheduler: Scheduler, auditor: Auditor | None, keys: Sequence[Key]
@@ -310,6 +296,21 @@ class Grader:
         if task.found is not None:
             return None
         return Job(task.job_key, ".".join(task.key[:2]), task.job)
+
+
+def _places(grader: Grader) -> tuple[Scheduler, Auditor | None]:
+    """Where jobs run; and, if that is elsewhere, who repeats some of them here."""
+    every, o = list(grader.exercises.values()), grader.options
+    preload = sorted({name for exercise in every for name in exercise.modules})
+    watch = sorted({n for e in every for names in e.forbidden.values() for n in names})
+    unsafe = o.allow_unsafe
+    here = Local(o.jobs, preload, watch=watch, memory=o.memory, allow_unsafe=unsafe)
+    if not o.scheduler:
+        return here, None
+    from fmbook.grading.cluster import Cluster
+
+    far = Cluster(o.scheduler, preload, watch=watch, memory=o.memory)
+    return far, Auditor(grader.secret, o.audit, here)
 
 
 def _batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
