@@ -1,4 +1,7 @@
-"""Answers to the exercise on diffusion: wrong ones, what catches them, right ones."""
+"""Answers to the exercise on diffusion: wrong ones, what catches them, right ones.
+
+Each stands alone, as a student types it, so what several need is written out in each.
+"""
 
 import numpy as np
 import torch
@@ -8,7 +11,7 @@ from tests.bank import right, wrong
 TARGETS = ("noise", "data", "velocity")  # as the exercise's set-up has it
 
 
-def wide(amounts):
+def wide(amounts):  # this one too
     return amounts.reshape(-1, 1, 1, 1)
 
 
@@ -106,29 +109,26 @@ def by_addcmul(data, noise, alpha, sigma):
 FROM, LIMITS = "estimates-hidden-targets", "estimates-hidden-limits"
 
 
-def solved(data, noisy, alpha, sigma):
-    data = data.clamp(-1, 1)
-    return data, (noisy - wide(alpha) * data) / wide(sigma)
-
-
-def raised(alpha):
-    return wide(alpha).clamp(min=1e-3)
-
-
-def guess(target, predicted, noisy, alpha, sigma):
-    """The right estimate of the data, before clipping."""
-    if target not in TARGETS:
-        raise ValueError(target)
-    left = noisy - wide(sigma) * predicted
-    return {
-        "noise": left / raised(alpha),
-        "data": predicted,
-        "velocity": left / (wide(alpha) + wide(sigma)),
-    }[target]
-
-
 @wrong("estimates", cell=FROM, says="what is left is not divided by alpha")
 def not_divided(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     if target == "noise":
         return solved(noisy - wide(sigma) * predicted, noisy, alpha, sigma)
     return solved(guess(target, predicted, noisy, alpha, sigma), noisy, alpha, sigma)
@@ -136,6 +136,24 @@ def not_divided(target, predicted, noisy, alpha, sigma):
 
 @wrong("estimates", cell=FROM, says="the noise is not scaled by sigma")
 def noise_not_scaled(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     if target == "noise":
         return solved((noisy - predicted) / raised(alpha), noisy, alpha, sigma)
     return solved(guess(target, predicted, noisy, alpha, sigma), noisy, alpha, sigma)
@@ -143,12 +161,48 @@ def noise_not_scaled(target, predicted, noisy, alpha, sigma):
 
 @wrong("estimates", cell=FROM, says="the velocity has the other sign")
 def other_sign(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     sign = -1 if target == "velocity" else 1
     return solved(guess(target, sign * predicted, noisy, alpha, sigma), noisy, alpha, sigma)
 
 
 @wrong("estimates", cell=FROM, says="alpha + sigma is taken for 1")
 def straight_velocity(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     if target == "velocity":
         return solved(noisy - wide(sigma) * predicted, noisy, alpha, sigma)
     return solved(guess(target, predicted, noisy, alpha, sigma), noisy, alpha, sigma)
@@ -156,6 +210,24 @@ def straight_velocity(target, predicted, noisy, alpha, sigma):
 
 @wrong("estimates", cell=FROM, says="the velocity is alpha noise - sigma data")
 def turning_velocity(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     if target == "velocity":
         return solved(wide(alpha) * noisy - wide(sigma) * predicted, noisy, alpha, sigma)
     return solved(guess(target, predicted, noisy, alpha, sigma), noisy, alpha, sigma)
@@ -163,6 +235,24 @@ def turning_velocity(target, predicted, noisy, alpha, sigma):
 
 @wrong("estimates", cell=FROM, says="the prediction is taken for the noise")
 def always_noise(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     if target not in TARGETS:
         raise ValueError(target)
     return solved(guess("noise", predicted, noisy, alpha, sigma), noisy, alpha, sigma)
@@ -170,6 +260,10 @@ def always_noise(target, predicted, noisy, alpha, sigma):
 
 @wrong("estimates", cell=FROM, says="the prediction is taken for the data")
 def always_data(target, predicted, noisy, alpha, sigma):
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
     if target not in TARGETS:
         raise ValueError(target)
     return solved(predicted, noisy, alpha, sigma)
@@ -177,42 +271,152 @@ def always_data(target, predicted, noisy, alpha, sigma):
 
 @wrong("estimates", cell=FROM, says="data and noise have changed places")
 def pair_swapped(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     data, noise = solved(guess(target, predicted, noisy, alpha, sigma), noisy, alpha, sigma)
     return noise, data
 
 
 @wrong("estimates", cell=FROM, says="the noise is not divided by sigma")
 def noise_not_divided(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     data = guess(target, predicted, noisy, alpha, sigma).clamp(-1, 1)
     return data, noisy - wide(alpha) * data
 
 
 @wrong("estimates", cell=FROM, says="the data are clipped to 0 to 1")
 def clipped_as_pixels(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     data = guess(target, predicted, noisy, alpha, sigma).clamp(0, 1)
     return data, (noisy - wide(alpha) * data) / wide(sigma)
 
 
 @wrong("estimates", cell=LIMITS, says="the data are not clipped")
 def not_clipped(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     data = guess(target, predicted, noisy, alpha, sigma)
     return data, (noisy - wide(alpha) * data) / wide(sigma)
 
 
 @wrong("estimates", cell=LIMITS, says="the noise is not what is left after clipping")
 def noise_before_clipping(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     data = guess(target, predicted, noisy, alpha, sigma)
     return data.clamp(-1, 1), (noisy - wide(alpha) * data) / wide(sigma)
 
 
 @wrong("estimates", cell=LIMITS, says="the noise is clipped too")
 def noise_clipped(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     data, noise = solved(guess(target, predicted, noisy, alpha, sigma), noisy, alpha, sigma)
     return data, noise.clamp(-1, 1)
 
 
 @wrong("estimates", cell=LIMITS, says="alpha is not raised to 0.001 before dividing")
 def divides_by_zero(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     if target == "noise":
         return solved((noisy - wide(sigma) * predicted) / wide(alpha), noisy, alpha, sigma)
     return solved(guess(target, predicted, noisy, alpha, sigma), noisy, alpha, sigma)
@@ -220,12 +424,44 @@ def divides_by_zero(target, predicted, noisy, alpha, sigma):
 
 @wrong("estimates", cell=LIMITS, says="also where the noise is computed")
 def raised_everywhere(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     data = guess(target, predicted, noisy, alpha, sigma).clamp(-1, 1)
     return data, (noisy - raised(alpha) * data) / wide(sigma)
 
 
 @wrong("estimates", cell=LIMITS, says="the target 'Noise': expected ValueError")
 def any_case(target, predicted, noisy, alpha, sigma):
+    def raised(alpha):
+        return wide(alpha).clamp(min=1e-3)
+
+    def solved(data, noisy, alpha, sigma):
+        data = data.clamp(-1, 1)
+        return data, (noisy - wide(alpha) * data) / wide(sigma)
+
+    def guess(target, predicted, noisy, alpha, sigma):
+        """The right estimate of the data, before clipping."""
+        if target not in TARGETS:
+            raise ValueError(target)
+        left = noisy - wide(sigma) * predicted
+        return {
+            "noise": left / raised(alpha),
+            "data": predicted,
+            "velocity": left / (wide(alpha) + wide(sigma)),
+        }[target]
+
     return solved(guess(target.lower(), predicted, noisy, alpha, sigma), noisy, alpha, sigma)
 
 
@@ -279,12 +515,6 @@ def in_double_precision(target, predicted, noisy, alpha, sigma):
 STILL, FRESH = "step-hidden-still", "step-hidden-fresh"
 
 
-def parts(before, after):
-    (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
-    kept = a * sigma**2 / (alpha * s)
-    return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
-
-
 @wrong("step", cell=STILL, says="these are the amounts of `before`")
 def stays(data, noise, before, after, fresh):
     return wide(before[0]) * data + wide(before[1]) * noise
@@ -292,6 +522,11 @@ def stays(data, noise, before, after, fresh):
 
 @wrong("step", cell=STILL, says="alpha and sigma have changed places")
 def step_swapped(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     _, _, alpha, sigma, kept, rest = parts(before, after)
     if fresh is None:
         return sigma * data + alpha * noise
@@ -300,24 +535,44 @@ def step_swapped(data, noise, before, after, fresh):
 
 @wrong("step", cell=STILL, says="without fresh noise all of the noise stays")
 def loses_noise(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     _, _, alpha, _, kept, rest = parts(before, after)
     return alpha * data + kept * noise + (0 if fresh is None else rest * fresh)
 
 
 @wrong("step", cell=STILL, says="the noise is left out")
 def only_data(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     _, _, alpha, _, _, rest = parts(before, after)
     return alpha * data + (0 if fresh is None else rest * fresh)
 
 
 @wrong("step", cell=STILL, says="the noise stays as much as it was")
 def noise_stays(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     _, s, alpha, _, kept, rest = parts(before, after)
     return alpha * data + (s * noise if fresh is None else kept * noise + rest * fresh)
 
 
 @wrong("step", cell=STILL, says="all images get the amounts of the first")
 def step_of_the_first(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     first = [(pair[0][:1], pair[1][:1]) for pair in (before, after)]
     _, _, alpha, sigma, kept, rest = parts(*first)
     if fresh is None:
@@ -337,12 +592,22 @@ def all_fresh(data, noise, before, after, fresh):
 
 @wrong("step", cell=FRESH, says="the fresh noise comes on top")
 def on_top(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     _, _, alpha, sigma, _, rest = parts(before, after)
     return alpha * data + sigma * noise + (0 if fresh is None else rest * fresh)
 
 
 @wrong("step", cell=FRESH, says="it is their squares")
 def deviations_sum(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     _, _, alpha, sigma, kept, _ = parts(before, after)
     if fresh is None:
         return alpha * data + sigma * noise
@@ -351,6 +616,11 @@ def deviations_sum(data, noise, before, after, fresh):
 
 @wrong("step", cell=FRESH, says="the root is missing: this is a variance")
 def no_root(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     _, _, alpha, sigma, kept, rest = parts(before, after)
     if fresh is None:
         return alpha * data + sigma * noise
@@ -359,6 +629,11 @@ def no_root(data, noise, before, after, fresh):
 
 @wrong("step", cell=FRESH, says="sigma' must be squared in k")
 def not_squared(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     a, s, alpha, sigma, _, _ = parts(before, after)
     if fresh is None:
         return alpha * data + sigma * noise
@@ -368,6 +643,11 @@ def not_squared(data, noise, before, after, fresh):
 
 @wrong("step", cell=FRESH, says="kept and replaced have changed places")
 def parts_swapped(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     _, _, alpha, sigma, kept, rest = parts(before, after)
     if fresh is None:
         return alpha * data + sigma * noise
@@ -376,6 +656,11 @@ def parts_swapped(data, noise, before, after, fresh):
 
 @wrong("step", cell=FRESH, says="the variance of the forward step, not of the backward one")
 def forward_variance(data, noise, before, after, fresh):
+    def parts(before, after):
+        (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+        kept = a * sigma**2 / (alpha * s)
+        return a, s, alpha, sigma, kept, (sigma**2 - kept**2).clamp(min=0).sqrt()
+
     a, s, alpha, sigma, kept, _ = parts(before, after)
     if fresh is None:
         return alpha * data + sigma * noise

@@ -313,3 +313,18 @@ def test_the_stored_network_is_that_of_its_card() -> None:
     model = recipe.stored()
     assert not any(weight.requires_grad for weight in model.parameters())
     assert recipe.FILE.stat().st_size < 1_000_000
+
+
+def test_the_record_says_what_the_chapter_says() -> None:
+    record = records.load("diffusion")
+    short = {k: [run["distance"] for run in runs] for k, runs in record["short"].items()}
+    assert max(short["data"]) < min(short["velocity"]) < max(short["velocity"])
+    assert 3 * np.mean(short["data"]) < np.mean(short["noise"]) < 4.5 * np.mean(short["data"])
+    game = [run["average"][-1] for run in records.load("gan")["hinge"]]
+    for run in record["main"]:
+        assert run["distance"][-1] < 15 < run["distance"][0] < min(game)
+        agreement = [run["scales"][scale]["agreement"] for scale in ("1", "1.4", "2")]
+        assert agreement == sorted(agreement)
+        assert run["scales"]["1.4"]["distance"] == run["distance"][-1]
+        assert min(run["scales"][scale]["distance"] for scale in ("1", "2")) > run["distance"][-1]
+    assert len(record["main"]) >= 3
