@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from fmbook import archives, data, vocabularies
+from fmbook import archives, data, languages, vocabularies
 
 mail, wordnet = cache(data.mail), cache(data.wordnet)
 ROWS: dict[str, Callable[[], int]] = {
     "mail": lambda: len(mail()),
     "shakespeare": lambda: len(data.shakespeare()),
     "gpt2": lambda: len(vocabularies.gpt2()[1]),
+    "languages": lambda: sum(map(len, languages.languages().values())),
     "encyclopedia": lambda: len(data.encyclopedia()),
     "digits": lambda: len(data.digits()[0]),
     "wordnet": lambda: len(wordnet()),
@@ -122,7 +123,7 @@ def test_a_card_prints_rows_fields_source_licence_and_gaps(name: str) -> None:
 
 def test_every_loader_has_a_card_and_every_card_a_loader() -> None:
     assert set(ROWS) == set(data.names())
-    assert {*data.names()} <= {*data.__all__, *vocabularies.__all__}
+    assert {*data.names()} <= {*data.__all__, *vocabularies.__all__, *languages.__all__}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from fmbook.widgets import (
     MailReader,
 )
 from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.test_widget_pieces import pieces
 from tests.test_widget_reading import reader as state_reader
 from tests.test_widget_scale import scale
 from tests.test_widget_stream import stream
@@ -91,7 +92,12 @@ def walk() -> LatentWalk:
 
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
+<<<<<<< HEAD
     *(graph, valley, scale, state_reader, stream),
+=======
+    *(graph, valley, scale, state_reader),
+    pieces,
+>>>>>>> ch/tokenizer
 ]
 
 

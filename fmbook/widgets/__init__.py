@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fmbook.widgets.inference import InferenceChain
     from fmbook.widgets.kernel import KernelSlider
     from fmbook.widgets.mail import MailReader
+    from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
     from fmbook.widgets.stream import ResidualStream
@@ -30,6 +31,7 @@ __all__ = [
     "LatentWalk",
     "MailReader",
     "ResidualStream",
+    "PieceReader",
     "StateReader",
     "WordScale",
 ]
@@ -44,6 +46,7 @@ HOMES = {
     "LatentWalk": "walk",
     "MailReader": "mail",
     "ResidualStream": "stream",
+    "PieceReader": "pieces",
     "StateReader": "reading",
     "WordScale": "scale",
 }
