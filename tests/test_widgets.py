@@ -92,12 +92,8 @@ def walk() -> LatentWalk:
 
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
-<<<<<<< HEAD
     *(graph, valley, scale, state_reader, stream),
-=======
-    *(graph, valley, scale, state_reader),
     pieces,
->>>>>>> ch/tokenizer
 ]
 
 
