@@ -30,8 +30,8 @@ __all__ = [
     "KernelSlider",
     "LatentWalk",
     "MailReader",
-    "ResidualStream",
     "PieceReader",
+    "ResidualStream",
     "StateReader",
     "WordScale",
 ]
