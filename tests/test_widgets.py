@@ -97,19 +97,8 @@ def walk() -> LatentWalk:
 
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
-    *(
-        graph,
-        valley,
-        scale,
-        state_reader,
-        transcript,
-        labels,
-        next_token,
-        pieces,
-        stream,
-        denoising,
-        search,
-    ),
+    *(graph, valley, scale, state_reader),
+    *(pieces, stream, next_token, transcript, denoising, search, labels),
 ]
 
 

@@ -61,6 +61,7 @@ HOMES = {
     "NextToken": "next_token",
     "PieceReader": "pieces",
     "ResidualStream": "stream",
+    "PieceReader": "pieces",
     "StateReader": "reading",
     "WordScale": "scale",
     "WordSearch": "search",
