@@ -84,7 +84,7 @@ def dequantize(raw: np.ndarray, kind: str) -> np.ndarray:
 
 
 def read_gguf(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a GGUF file says of a model, and its tensors by name as float32, rows first: (rows, n).
+    """What a GGUF file says of a model, and its tensors by name as float32: maps D to F are (F, D).
 
     Raises:
         ValueError: no GGUF file of version 2 or 3, one that was cut short, or one with numbers of
@@ -292,7 +292,7 @@ PLACES = dict(zip(_THEIRS.split(), _OURS.split(), strict=True))  # parts of a te
 class Chat:
     """A model that answers, its tokenizer, and what its file says: sizes, licence, chat template.
 
-    Tokens (1, T) of a prompt go into `model`; `stop` is the token by which it ends its answer.
+    Tokens (B, T) of a prompt go into `model`; `stop` is the token by which it ends its answer.
 
     Raises:
         ValueError: the file holds another architecture or another kind of vocabulary; a turn holds
