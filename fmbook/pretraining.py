@@ -161,13 +161,17 @@ def resume(recipe: Recipe, file: Path) -> State:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = GPT(recipe.sizes)
+    block: Any
     for block in model.blocks:  # at the start no block adds anything to the stream
         torch.nn.init.zeros_(block.attention.output.weight)
         torch.nn.init.zeros_(block.feed_forward.down.weight)
     model = model.to(device())
     matrices = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": recipe.decay}, {"params": rest}]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": recipe.decay},
+        {"params": rest},
+    ]
     optimizer = torch.optim.AdamW(
         groups, recipe.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
     )

@@ -7,14 +7,18 @@ weights (LoRA) with their merge. Left out: adapters between layers, prefixes, qu
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fmbook.precision import half
 from fmbook.train import train
 from fmbook.transformers.tokenizer import Tokenizer
 from fmbook.transformers.transformer import GPT
+
+M = TypeVar("M", bound=nn.Module)
 
 __all__ = ["Classifier", "LoRA", "adapt", "energy_rank", "lora", "merged", "padded", "pooled"]
 
@@ -49,14 +53,16 @@ def pooled(states: Tensor, real: Tensor) -> Tensor:
     >>> pooled(states, torch.tensor([[True, True, False]])).item()
     2.0
     """
-    weights = real / real.sum(1, keepdim=True)
-    return torch.einsum("btd,bt->bd", states, weights.to(states.dtype))
+    weights = real.to(states.dtype) / real.sum(1, keepdim=True)
+    return torch.einsum("btd,bt->bd", states, weights)
 
 
 class Classifier(nn.Module):
     """A pre-trained body under a fresh head: tokens (B, T), real (B, T) -> logits (B, classes).
 
-    The head starts at 0, so that at first no class is preferred.
+    The head starts at 0, so that at first no class is preferred. With `bf16` its products are in
+    half precision, switched on anew for each batch: while the switch is on, torch keeps the
+    weights that it has rounded, and would not notice a step.
 
     Source: radford2018improving, section 3.2.
 
@@ -69,13 +75,14 @@ class Classifier(nn.Module):
 
     def __init__(self, body: GPT, classes: int) -> None:
         super().__init__()
-        self.body, self.head = body, nn.Linear(body.sizes.D, classes)
+        self.body, self.head, self.bf16 = body, nn.Linear(body.sizes.D, classes), False
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        logits: Tensor = self.head(pooled(self.body.states(tokens), real))
-        return logits
+        with half(self.bf16, tokens.device):
+            logits: Tensor = self.head(pooled(self.body.states(tokens), real))
+        return logits.float()
 
 
 def lora(x: Tensor, W: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
@@ -150,9 +157,7 @@ class LoRA(nn.Module):
         return lora(x, self.weight, self.A, self.B, self.alpha)
 
     @staticmethod
-    def within(
-        model: nn.Module, r: int, alpha: float, names: Sequence[str] = ("query", "value")
-    ) -> nn.Module:
+    def within(model: M, r: int, alpha: float, names: Sequence[str] = ("query", "value")) -> M:
         """A frozen copy of a model with such a layer for each bias-free linear one so named."""
         model = copy.deepcopy(model).requires_grad_(False)
         return _replaced(
@@ -163,7 +168,7 @@ class LoRA(nn.Module):
         )
 
     @staticmethod
-    def merge(model: nn.Module) -> nn.Module:
+    def merge(model: M) -> M:
         """A copy in which each such layer is one plain linear layer again, as fast as before."""
 
         def plain(_: str, part: nn.Module) -> nn.Module | None:
@@ -176,9 +181,7 @@ class LoRA(nn.Module):
         return _replaced(copy.deepcopy(model), plain)
 
 
-def _replaced(
-    model: nn.Module, change: Callable[[str, nn.Module], nn.Module | None]
-) -> nn.Module:
+def _replaced(model: M, change: Callable[[str, nn.Module], nn.Module | None]) -> M:
     """The model with every part for which `change(name, part)` has another one."""
     for parent in list(model.modules()):
         for name, part in list(parent.named_children()):
@@ -214,7 +217,7 @@ def adapt(
     tokens, real, labels = examples
     body = [p for p in model.body.parameters() if p.requires_grad]
     groups = [{"params": body, "lr": rate}, {"params": model.head.parameters(), "lr": 10 * rate}]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=0.01)
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=0.01, fused=True)
     shape = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda n: min((n + 1) / max(1, 0.1 * steps), (steps - n) / steps)
     )

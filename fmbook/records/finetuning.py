@@ -1,8 +1,9 @@
 """What a pre-trained model saves: labels against accuracy on mail and on topics, over seeds.
 
-Left out: any search for the best rates, steps and sizes, and longer reading than 64 tokens.
+Left out: any search for the best rates, steps and sizes, and longer reading than 32 tokens.
 """
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from fmbook import checkpoints, data
 from fmbook.adaptation.finetuning import Classifier, LoRA, adapt, energy_rank, padded, pooled
+from fmbook.device import device
 from fmbook.features.naive_bayes import quality, split, threshold
 from fmbook.precision import half, half_pays
 from fmbook.pretraining import Recipe, State, bits, corpus, pages, pretrain, stream
@@ -31,6 +33,7 @@ __all__ = [
     "Task",
     "accuracy",
     "continued",
+    "drawn",
     "fitted",
     "logits",
     "point",
@@ -41,11 +44,11 @@ __all__ = [
     "task",
 ]
 
-SEEDS, LABELS, T, TESTED = range(3), (10, 100, 1_000, 4_000), 64, 400
-STEPS = {10: 20, 100: 50, 1_000: 100, 4_000: 200}  # of 16 texts each
+SEEDS, LABELS, T, TESTED = range(3), (10, 100, 1_000, 4_000), 32, 400
+STEPS = {10: (15, 8), 100: (30, 16), 1_000: (32, 32), 4_000: (63, 64)}  # steps, texts a step
 RATES = {"scratch": 2e-3, "full": 1e-3, "continued": 1e-3, "lora": 5e-3}
 METHODS = ("scratch", "frozen", "full", "continued", "lora")
-SHOTS, ASKED, READ = 4, 80, 200  # examples in a prompt, mails of a period, characters of a mail
+SHOTS, ASKED, READ = 4, (40, 40), 160  # examples, earlier and later mails, characters of each
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,17 @@ def encoded(texts: Sequence[str], labels: Sequence[int]) -> tuple[Tensor, Tensor
 @cache
 def task(name: str) -> Task:
     """`spam`: mail of 2002 before September, a fifth held out. `topics`: eleven, of pages."""
+    classes: tuple[str, ...] = ("ham", "spam")
     if name == "spam":
         earlier, later = periods()
         parts = split(earlier, 0)
-        texts, labels = [[m.text for m in p] for p in parts], [[int(m.spam) for m in p] for p in parts]
-        classes = ("ham", "spam")
+        texts, labels = (
+            [[m.text for m in p] for p in parts],
+            [[int(m.spam) for m in p] for p in parts],
+        )
     else:
         named = [[p for p in part if p.topic != "Uncategorized"] for part in pages()]
+        random.Random(0).shuffle(named[1])  # they come topic by topic
         classes, later = tuple(sorted({p.topic for p in named[0]})), []
         texts = [[p.text for p in part] for part in named]
         labels = [[classes.index(p.topic) for p in part] for part in named]
@@ -99,27 +106,29 @@ def starting(method: str, name: str, seed: int) -> Classifier:
         read = reader()[0]
         body = GPT(read.sizes)
         if method != "scratch":
-            kept = continued(name) if method == "continued" else read
-            body.load_state_dict(kept.state_dict())
+            body.load_state_dict((continued(name) if method == "continued" else read).state_dict())
         if method == "lora":
             body = LoRA.within(body, r=4, alpha=8)
         if method == "frozen":
             body.requires_grad_(False)
-        return Classifier(body, len(task(name).classes))
+        model = Classifier(body, len(task(name).classes))
+        model.bf16 = half_pays()
+        return model
 
 
 @cache
-def continued(name: str, steps: int = 150) -> GPT:
+def continued(name: str, steps: int = 100) -> GPT:
     """The book's own model after reading the texts of a task, without their labels."""
     model, tokenizer = checkpoints.load()
+    model.to(device())
     tokens = stream(tokenizer, [text[:1_000] for text in task(name).texts])
     recipe = Recipe(
-        sizes=model.sizes, batch=16, steps=steps, rate=1e-3, warmup=15, bf16=half_pays()
+        sizes=model.sizes, batch=16, steps=steps, rate=1e-3, warmup=steps // 10, bf16=half_pays()
     )
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, fused=True)
     for _ in pretrain(State(recipe, model, optimizer), tokens):
         pass
-    return model
+    return model.cpu()
 
 
 def drawn(name: str, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,33 +138,38 @@ def drawn(name: str, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return rows[0][chosen], rows[1][chosen], rows[2][chosen]
 
 
+@cache
 def fitted(method: str, name: str, n: int, seed: int) -> tuple[Classifier, float]:
     """A classifier that has learned from n labels by a method, and the CPU-seconds it took."""
     model, rows = starting(method, name, seed), drawn(name, n, seed)
     began = time.process_time()
     if method == "frozen":
-        probe(model, rows)
+        probe(model, (features(model, *rows[:2]), rows[2]))
     else:
-        with half(half_pays()):
-            generator = torch.Generator().manual_seed(seed)
-            for _ in adapt(model, rows, STEPS[n], RATES[method], generator):
-                pass
+        (steps, batch), generator = STEPS[n], torch.Generator().manual_seed(seed)
+        for _ in adapt(model, rows, steps, RATES[method], generator, batch):
+            pass
     return model, time.process_time() - began
 
 
-def probe(model: Classifier, rows: tuple[Tensor, Tensor, Tensor], decay: float = 0.01) -> None:
+@torch.no_grad()
+def features(model: Classifier, tokens: Tensor, real: Tensor) -> Tensor:
+    """What the head of a classifier reads of texts (B, T): (B, D)."""
+    parts = zip(tokens.split(200), real.split(200), strict=True)
+    with half(model.bf16):
+        return torch.cat([pooled(model.body.states(t), r).float() for t, r in parts])
+
+
+def probe(model: Classifier, rows: tuple[Tensor, Tensor], decay: float = 0.01) -> None:
     """Fit the head alone, to the features of a frozen body: logistic regression, to its end."""
-    tokens, real, labels = rows
-    with torch.no_grad(), half(half_pays()):
-        parts = zip(tokens.split(100), real.split(100), strict=True)
-        features = torch.cat([pooled(model.body.states(t), r).float() for t, r in parts])
+    features, labels = rows
     optimizer = torch.optim.LBFGS(
         model.head.parameters(), max_iter=100, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        total = F.cross_entropy(model.head(features), labels)
+        total: Tensor = F.cross_entropy(model.head(features), labels)
         total = total + decay * model.head.weight.square().sum() / len(labels) ** 0.5
         total.backward()
         return total
@@ -167,8 +181,8 @@ def probe(model: Classifier, rows: tuple[Tensor, Tensor, Tensor], decay: float =
 def logits(model: Classifier, tokens: Tensor, real: Tensor) -> Tensor:
     """What a classifier says of texts (B, T): (B, classes)."""
     parts = zip(tokens.split(100), real.split(100), strict=True)
-    with half(half_pays()):
-        return torch.cat([model(t, r).float() for t, r in parts])
+    every: Tensor = torch.cat([model(t, r) for t, r in parts])
+    return every
 
 
 def accuracy(model: Classifier, rows: tuple[Tensor, Tensor, Tensor]) -> float:
@@ -176,17 +190,23 @@ def accuracy(model: Classifier, rows: tuple[Tensor, Tensor, Tensor]) -> float:
     return float((logits(model, *rows[:2]).argmax(-1) == rows[2]).float().mean())
 
 
+@cache
+def left() -> list[str]:
+    """Some pages that no model of the book has read."""
+    return corpus()[1]["encyclopedia"][-60:]
+
+
 def kept(model: Classifier) -> float:
     """Bits per character on encyclopedia pages that are left, with the readout as it was."""
     body = LoRA.merge(model.body)
-    return round(bits(body, reader()[1], corpus()[1]["encyclopedia"][-60:], 6_400), 3)
+    return round(bits(body, reader()[1], left(), 6_400), 3)
 
 
 def curves(name: str) -> dict[str, Any]:
     """Accuracy and CPU-seconds for each method, number of labels and seed; the last models kept."""
     found: dict[str, Any] = {}
     for method in METHODS:
-        rows: dict[str, list[list[float]]] = {"accuracy": [], "cpu_seconds": []}
+        rows: dict[str, list[Any]] = {"accuracy": [], "cpu_seconds": []}
         for seed in SEEDS:
             each = [fitted(method, name, n, seed) for n in LABELS]
             last = each[-1][0]
@@ -203,13 +223,40 @@ def curves(name: str) -> dict[str, Any]:
     return found
 
 
+def words(name: str) -> list[list[float]]:
+    """The peer: weighted counts of the same words, and scikit-learn's logistic regression."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    def read(rows: tuple[Tensor, Tensor, Tensor]) -> list[str]:
+        pairs = zip(rows[0].tolist(), rows[1].sum(1).tolist(), strict=True)
+        return [reader()[1].decode(tokens[1:n]) for tokens, n in pairs]
+
+    test = read(task(name).test)
+    found: list[list[float]] = []
+    for seed in SEEDS:
+        found.append([])
+        for n in LABELS:
+            rows, counts = drawn(name, n, seed), TfidfVectorizer(sublinear_tf=True)
+            model = LogisticRegression(C=10, max_iter=1_000)
+            model.fit(counts.fit_transform(read(rows)), rows[2].numpy())
+            right = model.score(counts.transform(test), task(name).test[2].numpy())
+            found[-1].append(round(float(right), 4))
+    return found
+
+
+@cache
+def later() -> tuple[Tensor, Tensor, Tensor]:
+    """The mails of later months, as the tensors of a task."""
+    mails = task("spam").later
+    return encoded([m.text for m in mails], [int(m.spam) for m in mails])
+
+
 def spam_scores(model: Classifier) -> list[list[float]]:
     """The log-odds of spam for the held-out mails, and for the mails of later months."""
-    here = task("spam")
-    later = encoded([m.text for m in here.later], [int(m.spam) for m in here.later])
     return [
         (logits(model, *rows[:2]) @ torch.tensor([-1.0, 1.0])).tolist()
-        for rows in (here.test, later)
+        for rows in (task("spam").test, later())
     ]
 
 
@@ -255,8 +302,8 @@ def prompted() -> dict[str, Any]:
     """SmolLM2 asked about mails: without an example, and after four, drawn anew for each seed."""
     chat, (earlier, later) = Chat.read(smollm2()), periods()
     learned, held = split(earlier, 0)
-    found: dict[str, Any] = {"shots": SHOTS, "mails": ASKED, "accuracy": [], "scores": []}
-    asked = held[:ASKED], later[:: len(later) // ASKED][:ASKED]
+    found: dict[str, Any] = {"shots": SHOTS, "mails": list(ASKED), "accuracy": [], "scores": []}
+    asked = held[: ASKED[0]], later[:: len(later) // ASKED[1]][: ASKED[1]]
     found["truth"] = [[m.spam for m in mails] for mails in asked]
     began = time.process_time()
     found["without_examples"] = said(chat, [], asked[0])
@@ -265,9 +312,12 @@ def prompted() -> dict[str, Any]:
         kinds = [[m for m in mixed if m.spam == kind][: SHOTS // 2] for kind in (True, False)]
         shots = [mail for pair in zip(*kinds, strict=True) for mail in pair]
         found["scores"].append([said(chat, shots, mails) for mails in asked])
-    questions = (1 + 2 * len(SEEDS)) * ASKED
+    questions = ASKED[0] + len(SEEDS) * sum(ASKED)
     found["seconds_a_mail"] = round((time.process_time() - began) / questions, 3)
-    right = [[(s > 0) == m.spam for s, m in zip(run[0], asked[0], strict=True)] for run in found["scores"]]
+    right = [
+        [(s > 0) == m.spam for s, m in zip(run[0], asked[0], strict=True)]
+        for run in found["scores"]
+    ]
     found["accuracy"] = [round(mean(map(float, r)), 3) for r in right]
     found["parameters"] = sum(p.numel() for p in chat.model.parameters())
     later_quality = judged(found["scores"], asked[0], asked[1])
@@ -298,7 +348,9 @@ def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     made, here = [], task("spam")
     held = split(periods()[0], 0)[1][:TESTED]
     decisions = ["a label for each text", f"the first {T} tokens", "rate and steps"]
-    weights = f"a body that read for {checkpoints.card('bookworm')['training']['cpu_seconds']} CPU-s"
+    weights = (
+        f"a body that read for {checkpoints.card('bookworm')['training']['cpu_seconds']} CPU-s"
+    )
     for name in ("spam", "topics"):
         for method, label in NAMES.items():
             one = found[name][method]
@@ -322,7 +374,7 @@ def rows(found: dict[str, Any]) -> list[dict[str, Any]]:
         "quality": asked["quality"],
         "cpu_seconds": 0.0,
         "parameters": asked["parameters"],
-        "decisions": [f"{SHOTS} examples and a sentence", f"judged on {ASKED} later mails only"],
+        "decisions": [f"{SHOTS} examples and a sentence", f"judged on {ASKED[1]} later mails only"],
         "failures": [
             f"Takes {asked['seconds_a_mail']:.1f} CPU-seconds for each mail",
             "Its verdict hangs on which examples stand in the prompt",
@@ -350,7 +402,7 @@ def run() -> dict[str, Any]:
     model, tokenizer = reader()
     found: dict[str, Any] = {name: curves(name) for name in ("spam", "topics")}
     mails = [text[:1_000] for text in (m.text for m in split(periods()[0], 0)[1])][:200]
-    held = corpus()[1]["encyclopedia"][-60:]
+    held = left()
     found["bits"] = {
         name: {
             "mail": round(bits(body, tokenizer, mails, 6_400), 3),
@@ -359,6 +411,7 @@ def run() -> dict[str, Any]:
         for name, body in (("before", model), ("spam", continued("spam")),
                            ("topics", continued("topics")))
     }  # fmt: skip
+    found["words"] = {name: words(name) for name in ("spam", "topics")}
     found |= {"labels": list(LABELS), "ranks": ranks(), "prompted": prompted()}
     return found | {"ledger": rows(found)}
 

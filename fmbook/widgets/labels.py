@@ -1,4 +1,4 @@
-"""Labels against accuracy: the reader picks a task, a way to learn it, and how many labels there are.
+"""Labels against accuracy: the reader picks a task, a way to learn it, and a number of labels.
 
 Left out: how the ways work; what each reached is given.
 """
@@ -44,7 +44,7 @@ class LabelCurves(BookWidget):
         names = {tuple(ways) for ways in tasks.values()}
         if len(names) != 1 or not all(names) or not labels or sorted(set(labels)) != list(labels):
             raise ValueError("need a task, the same ways for each, and ascending numbers of labels")
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"name": plain(name), "ways": [_way(way, *found) for way, found in ways.items()]}
             for name, ways in tasks.items()
         ]

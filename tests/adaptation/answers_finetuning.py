@@ -1,4 +1,4 @@
-"""Answers to the exercise on fine-tuning and LoRA: wrong ones with what catches them, right ones."""
+"""Answers to the exercise on fine-tuning: wrong ones with what catches them, and right ones."""
 
 import numpy as np
 import torch

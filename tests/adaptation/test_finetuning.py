@@ -109,9 +109,7 @@ def test_training_moves_the_updates_alone_and_the_merge_keeps_the_answers() -> N
     model = classifier()
     model.body = LoRA.within(model.body, r=2, alpha=4)
     frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
-    losses = [
-        loss for _, loss in adapt(model, (tokens, real, labels), 60, 0.02, torch.Generator())
-    ]
+    losses = [loss for _, loss in adapt(model, (tokens, real, labels), 60, 0.02, torch.Generator())]
     assert losses[-1] < 0.5 * losses[0]
     assert all(torch.equal(frozen[n], p) for n, p in model.named_parameters() if n in frozen)
     plain = LoRA.merge(model)
