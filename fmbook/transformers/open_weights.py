@@ -280,6 +280,10 @@ class Llama(nn.Module):
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         return F.linear(self.states(tokens, cache), self.embedding.weight)
 
+    def last(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+        """The logits of the last position alone, (B, 1, V): all that a next token needs."""
+        return F.linear(self.states(tokens, cache)[:, -1:], self.embedding.weight)
+
 
 _THEIRS = "token_embd output_norm blk attn_norm ffn_norm attn_q attn_k attn_v attn_output"
 _THEIRS += " ffn_gate ffn_up ffn_down"
