@@ -129,7 +129,7 @@ def race() -> Iterator[tuple[float, float]]:
 
     def ours() -> list[int]:
         cache = KVCache(chat().model.sizes.layers, tokens.shape[1] + NEW)
-        drawn = generate(chat().model, tokens, GREEDY, cache=cache)
+        drawn = generate(chat().model.last, tokens, GREEDY, cache=cache)
         return [int(token) for token in islice(drawn, NEW)]
 
     def peers() -> list[int]:

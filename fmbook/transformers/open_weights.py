@@ -84,7 +84,7 @@ def dequantize(raw: np.ndarray, kind: str) -> np.ndarray:
 
 
 def read_gguf(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a GGUF file says of a model, and its tensors by name as float32, rows first: (rows, n).
+    """What a GGUF file says of a model, and its tensors by name as float32: maps D to F are (F, D).
 
     Raises:
         ValueError: no GGUF file of version 2 or 3, one that was cut short, or one with numbers of
@@ -280,6 +280,10 @@ class Llama(nn.Module):
     def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
         return F.linear(self.states(tokens, cache), self.embedding.weight)
 
+    def last(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+        """The logits of the last position alone, (B, 1, V): all that a next token needs."""
+        return F.linear(self.states(tokens, cache)[:, -1:], self.embedding.weight)
+
 
 _THEIRS = "token_embd output_norm blk attn_norm ffn_norm attn_q attn_k attn_v attn_output"
 _THEIRS += " ffn_gate ffn_up ffn_down"
@@ -292,7 +296,7 @@ PLACES = dict(zip(_THEIRS.split(), _OURS.split(), strict=True))  # parts of a te
 class Chat:
     """A model that answers, its tokenizer, and what its file says: sizes, licence, chat template.
 
-    Tokens (1, T) of a prompt go into `model`; `stop` is the token by which it ends its answer.
+    Tokens (B, T) of a prompt go into `model`; `stop` is the token by which it ends its answer.
 
     Raises:
         ValueError: the file holds another architecture or another kind of vocabulary; a turn holds

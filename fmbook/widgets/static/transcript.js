@@ -23,7 +23,7 @@ function render({ model, el }) {
   // The choices at the opened token: as many rows as the most choices, so that nothing moves.
   const most = Math.max(...tokens.map((choices) => choices.length));
   const rows = Array.from({ length: most }, () => ({ name: h("b"), bar: h("i", { class: "fm-bar" }), chance: h("small") }));
-  const list = h("ol", { class: "fm-rows", "aria-label": "Choices at this token, the one that was said marked" },
+  const list = h("ul", { class: "fm-rows", "aria-label": "Choices at this token, the one that was said marked" },
     ...rows.map(({ name, bar, chance }) => h("li", {}, name, bar, chance)));
 
   function sentence(token) {
