@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from fmbook import archives, data, emoji, vocabularies
+from fmbook import archives, data, emoji, languages, vocabularies
 
 mail, wordnet = cache(data.mail), cache(data.wordnet)
 ROWS: dict[str, Callable[[], int]] = {
     "mail": lambda: len(mail()),
     "shakespeare": lambda: len(data.shakespeare()),
     "gpt2": lambda: len(vocabularies.gpt2()[1]),
+    "languages": lambda: sum(map(len, languages.languages().values())),
     "encyclopedia": lambda: len(data.encyclopedia()),
     "digits": lambda: len(data.digits()[0]),
     "wordnet": lambda: len(wordnet()),
@@ -124,7 +125,8 @@ def test_a_card_prints_rows_fields_source_licence_and_gaps(name: str) -> None:
 
 def test_every_loader_has_a_card_and_every_card_a_loader() -> None:
     assert set(ROWS) == set(data.names())
-    assert {*data.names()} <= {*data.__all__, *vocabularies.__all__, *emoji.__all__}
+    rooms = (data, vocabularies, languages, emoji)
+    assert {*data.names()} <= {name for room in rooms for name in room.__all__}
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ from fmbook.widgets import (
     MailReader,
 )
 from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.test_widget_pieces import pieces
 from tests.test_widget_reading import reader as state_reader
 from tests.test_widget_scale import scale
 from tests.test_widget_search import search
+from tests.test_widget_stream import stream
 from tests.test_widgets_gradients import graph, valley
 
 HOSTILE = "</script><img src=x onerror=alert(1)><!-- $x^2$ \udcff \u202e 文 \x00 &amp; \"'"
@@ -91,7 +93,8 @@ def walk() -> LatentWalk:
 
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
-    *(graph, valley, scale, state_reader, search),
+    *(graph, valley, scale, state_reader, search, stream),
+    pieces,
 ]
 
 

@@ -257,7 +257,7 @@ def learn_word_pieces(text: str, count: int) -> list[str]:
     Raises:
         ValueError: `count` is negative.
 
-    Source: schuster2012japanese, section 4 (there with a language model over the pieces).
+    Source: schuster2012japanese, `WordPieceModel` (there with a language model over the pieces).
 
     >>> learn_word_pieces("hug hugs bug", 1)
     ['[UNK]', '##g', '##s', '##u', 'b', 'h', '##ug']

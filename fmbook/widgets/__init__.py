@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from fmbook.widgets.inference import InferenceChain
     from fmbook.widgets.kernel import KernelSlider
     from fmbook.widgets.mail import MailReader
+    from fmbook.widgets.pieces import PieceReader
     from fmbook.widgets.reading import StateReader
     from fmbook.widgets.scale import WordScale
     from fmbook.widgets.search import WordSearch
+    from fmbook.widgets.stream import ResidualStream
     from fmbook.widgets.walk import LatentWalk
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "KernelSlider",
     "LatentWalk",
     "MailReader",
+    "ResidualStream",
+    "PieceReader",
     "StateReader",
     "WordScale",
     "WordSearch",
@@ -43,6 +47,8 @@ HOMES = {
     "KernelSlider": "kernel",
     "LatentWalk": "walk",
     "MailReader": "mail",
+    "ResidualStream": "stream",
+    "PieceReader": "pieces",
     "StateReader": "reading",
     "WordScale": "scale",
     "WordSearch": "search",

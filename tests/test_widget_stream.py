@@ -1,0 +1,106 @@
+"""The widget of the residual stream: a place is picked, and what each stage adds is read there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmbook.widgets import ResidualStream
+from tests.browser import barriers, blocked, chromium, complaints, sideways
+
+HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文"
+ALT = "What a small model would say next after each thing that it adds."
+TEXT, STAGES = ["To", " be", ",", "\n", HOSTILE], ["embedding", "block 1 attention", HOSTILE]
+GUESSES = [
+    [[(" the", 0.11), (" a", 0.055)]] * 5,
+    [[(" be", 0.2), (" a", 0.1)], *[[(",", 0.4), (" or", 0.2)]] * 4],
+    [[(" be", 0.9), (HOSTILE, 0.05)], *[[(",", 0.75), ("\n", 0.1)]] * 4],
+]
+LENGTHS = [[1.0, 2.0, 3.0, 4.0, 5.0]] * 2 + [[0.5] * 5]
+
+
+def stream(**more: Any) -> ResidualStream:
+    return ResidualStream(TEXT, STAGES, GUESSES, LENGTHS, **{"alt": ALT, **more})
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: ResidualStream([], [], [], [], alt=ALT), "0 stages x 0 tokens"),
+        (lambda: ResidualStream(TEXT, STAGES, GUESSES[:2], LENGTHS, alt=ALT), "3 stages x 5"),
+        (lambda: ResidualStream(TEXT, STAGES, GUESSES, LENGTHS[:2], alt=ALT), "3 stages x 5"),
+        (lambda: ResidualStream(["a"], ["s"], [[[("b", 1.5)]]], [[1.0]], alt=ALT), "got 1.5"),
+        (lambda: ResidualStream(["a"], ["s"], [[[("b", 0.5)]]], [[-1.0]], alt=ALT), "got -1.0"),
+        (lambda: stream(alt="short"), "alt must say"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(make: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+def test_the_picture_draws_the_best_guess_after_each_stage() -> None:
+    bars = stream(place=1).picture().patches
+    assert [round(bar.get_width(), 2) for bar in bars] == [0.11, 0.4, 0.75]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as opened:
+        yield opened
+
+
+def opened(browser: Any, folder: Path, theme: str = "light", width: int = 760) -> Any:
+    file = folder / "page.html"
+    ground = {"light": "#ffffff", "dark": "#14181e"}[theme]
+    file.write_text(
+        f'<!doctype html><html lang="en" data-theme="{theme}"><title>Widget</title>'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<body style="background:{ground};margin:12px"><main>{stream().html()}</main></body>',
+        "utf8",
+    )
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.gone, page.heard = blocked(page), complaints(page)
+    page.goto(file.as_uri())
+    return page
+
+
+def sentence(page: Any) -> str:
+    return str(page.locator("[aria-live]").inner_text()).replace("\xa0", " ").replace("\u202f", " ")
+
+
+@pytest.mark.browser
+def test_it_is_read_by_mouse(browser: Any, tmp_path: Path) -> None:
+    page = opened(browser, tmp_path)
+    assert sentence(page) == (
+        "After “To” the guess is “ be” (90 %), first from block 1 attention on."
+        " The text goes on with “ be”."
+    )
+    page.locator(".fm-word").nth(2).click()
+    assert sentence(page).startswith("After “To be,” the guess is “,” (75 %), first from block 1")
+    assert sentence(page).endswith("The text goes on with “↵”.")
+    assert page.locator("tbody tr").nth(0).inner_text().replace("\xa0", " ").split() == (
+        ["embedding", "3.0", "the", "11", "%", "a", "5.5", "%"]
+    )
+    assert (page.gone, page.heard) == ([], [])
+    page.close()
+
+
+@pytest.mark.browser
+def test_it_is_read_by_keyboard(browser: Any, tmp_path: Path) -> None:
+    page = opened(browser, tmp_path)
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("slider").get_attribute("aria-valuetext").startswith("token 2 of 5")
+    assert sentence(page).startswith("After “To be” the guess is “,”")
+    page.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "width"), [("light", 760), ("dark", 760), ("light", 360)])
+def test_nobody_is_kept_out(browser: Any, tmp_path: Path, theme: str, width: int) -> None:
+    page = opened(browser, tmp_path, theme, width)
+    assert barriers(page) == []
+    assert sideways(page) <= 0
+    page.close()
