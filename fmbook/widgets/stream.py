@@ -3,7 +3,7 @@
 Left out: running the model; the words, their chances and the lengths are given.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -38,8 +38,8 @@ class ResidualStream(BookWidget):
     _css = stylesheet("stream", "transformers")
     tokens = traitlets.List(traitlets.Unicode()).tag(**KEPT)
     stages = traitlets.List(traitlets.Unicode()).tag(**KEPT)
-    guesses = traitlets.List().tag(**KEPT)  # [stage][place] -> [[token, percent], ...]
-    lengths = traitlets.List().tag(**KEPT)
+    guesses: Any = traitlets.List().tag(**KEPT)  # [stage][place] -> [[token, percent], ...]
+    lengths: Any = traitlets.List().tag(**KEPT)
     place = traitlets.Int(0).tag(**KEPT)
 
     def __init__(
@@ -52,15 +52,7 @@ class ResidualStream(BookWidget):
         alt: str,
         **traits: Any,
     ) -> None:
-        shape = [len(tokens)] * len(stages)
-        if (
-            not shape
-            or not tokens
-            or [list(map(len, t)) for t in (guesses, lengths)] != [shape] * 2
-        ):
-            raise ValueError(
-                f"expected guesses and lengths for {len(stages)} stages x {len(tokens)} tokens"
-            )
+        _fit(tokens, stages, guesses, lengths)
         super().__init__(
             tokens=[plain(token) for token in tokens],
             stages=[plain(stage) for stage in stages],
@@ -92,6 +84,14 @@ class ResidualStream(BookWidget):
             title=f"after: {read}",
         )
         return ax
+
+
+def _fit(tokens: Sized, stages: Sized, *tables: Iterable[Sized]) -> None:
+    """Refuse tables that are not one row a stage, each with one entry a token."""
+    shape = [len(tokens)] * len(stages)
+    if not shape or not len(tokens) or any(list(map(len, table)) != shape for table in tables):
+        sizes = f"{len(stages)} stages x {len(tokens)} tokens"
+        raise ValueError(f"expected guesses and lengths for {sizes}")
 
 
 def _checked(guess: Guess) -> list[Any]:

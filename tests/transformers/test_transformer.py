@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fmbook import records
 from fmbook.precision import half, half_pays
+from fmbook.records import transformer as recipe
 from fmbook.transformers.attention import MultiHeadAttention, attention, causal_mask, rotate
 from fmbook.transformers.transformer import (
     GPT,
@@ -373,3 +375,47 @@ def test_attention_of_the_chapter_before_is_what_the_kernel_computes() -> None:
         F.scaled_dot_product_attention(q, k, v, is_causal=True),
         attention(q, k, v, causal_mask(7)),
     )
+
+
+# --- the record
+
+
+def test_the_record_is_of_this_code() -> None:
+    assert not records.stale("transformer"), "run `make records`"
+
+
+def test_the_record_says_what_the_chapter_says() -> None:
+    record = records.load("transformer")
+    ours, beside = record["shakespeare"], record["beside"]
+    assert len(ours) == len(record["encyclopedia"]) == len(record["characters"]) == 3
+    assert max(run["bits"] for run in ours) <= 2.45
+    assert beside["half"]["bits"] <= 2.35
+    assert beside["hugging_face"]["bits"] - max(run["bits"] for run in ours) >= 0.5
+    fast, slow = (beside[kind]["tokens_per_second"] for kind in ("half", "hugging_face"))
+    assert fast >= 2 * slow
+    assert min(run["bits"] for run in record["characters"]) > record["lstm"]["bits"]
+
+
+def test_a_point_of_the_record_comes_out_again() -> None:
+    repeated, recorded, band = recipe.point()
+    assert abs(repeated - recorded) <= band, f"{repeated} bits, recorded {recorded}"
+
+
+def test_bits_count_each_token_once_by_hand() -> None:
+    # Every next token has the chance 1/8: three bits a token, at four characters a token 0.75.
+    text = tokens(4 * 8 + 1, V=8)
+    assert abs(recipe.bits(lambda x: torch.zeros(*x.shape, 8), text, 4 * 33, T=8) - 0.75) < 1e-6
+
+
+def test_competitors_take_turns_and_are_followed_to_their_ends() -> None:
+    runs = {"a": iter([(i + 1, 2.0 * i, 1.0) for i in range(24)]), "b": iter([(1, 1.0, 5.0)])}
+    found = recipe.followed(runs)
+    assert found["a"]["steps"] == [2 * i for i in range(1, 13)]
+    assert found["b"]["loss"] == [5.0] * 12
+
+
+def test_what_is_added_sums_to_the_stream() -> None:
+    model, x = seeded(lambda: GPT(small())), tokens(6)
+    added = recipe.additions(model, x)
+    assert added.shape == (5, 6, 8)
+    same(model.norm(added.sum(0)), model.states(x[None])[0], 1e-5)
