@@ -14,11 +14,7 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
 from fmbook import archives, data, emoji, languages, vocabularies, weights
-=======
-from fmbook import archives, data, emoji, languages, vocabularies
->>>>>>> ch/clip
 
 mail, wordnet = cache(data.mail), cache(data.wordnet)
 ROWS: dict[str, Callable[[], int]] = {
@@ -130,11 +126,7 @@ def test_a_card_prints_rows_fields_source_licence_and_gaps(name: str) -> None:
 
 def test_every_loader_has_a_card_and_every_card_a_loader() -> None:
     assert set(ROWS) == set(data.names())
-<<<<<<< HEAD
     rooms = data, vocabularies, languages, emoji, weights
-=======
-    rooms = (data, vocabularies, languages, emoji)
->>>>>>> ch/clip
     assert {*data.names()} <= {name for room in rooms for name in room.__all__}
 
 

@@ -61,7 +61,6 @@ HOMES = {
     "NextToken": "next_token",
     "PieceReader": "pieces",
     "ResidualStream": "stream",
-    "PieceReader": "pieces",
     "StateReader": "reading",
     "WordScale": "scale",
     "WordSearch": "search",
