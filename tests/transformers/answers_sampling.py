@@ -144,16 +144,6 @@ def kept_renormalized(logits, p):
     return logits.masked_fill(dropped.scatter(-1, places, dropped), -math.inf).log_softmax(-1)
 
 
-@wrong("top_p", cell=VALUES, says="the argument afterwards")
-def argument_overwritten(logits, p):
-    if not 0 < p <= 1:
-        raise ValueError("p")
-    ordered, places = logits.sort(-1, descending=True)
-    chances = ordered.softmax(-1)
-    dropped = (chances.cumsum(-1) - chances >= p) & (p < 1)
-    return logits.masked_fill_(dropped.scatter(-1, places, dropped), -math.inf)
-
-
 @wrong("top_p", cell=ROWS, says="all rows share one nucleus; each has its own")
 def one_nucleus_for_all(logits, p):
     if not 0 < p <= 1:
