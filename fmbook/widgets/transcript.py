@@ -38,7 +38,7 @@ class ChatTranscript(BookWidget):
     _esm = module("transcript")
     _css = stylesheet("transcript", "transformers")
     who = traitlets.List(traitlets.Unicode()).tag(**KEPT)
-    what = traitlets.List().tag(**KEPT)  # a text, or [[text, thousandths], ...] for each token
+    what: Any = traitlets.List().tag(**KEPT)  # a text, or [[text, thousandths], ...] for each token
     token = traitlets.Int(0).tag(**KEPT)  # counted over all turns of the model
 
     def __init__(
