@@ -150,7 +150,7 @@ def test_the_pins_satisfy_the_bounds() -> None:
 
 
 def test_extras_are_those_of_the_readme() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {"notebook", "grading", "book", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {"notebook", "grading", "scale", "book", "dev"}
 
 
 # the wheel
