@@ -73,7 +73,9 @@ class Cluster(Scheduler):
             raise CourseError(
                 f"other machines need {error.name}: pip install 'fmbook[scale]'"
             ) from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # told in our words
+        for name in [*logging.root.manager.loggerDict, "asyncio"]:  # told in our words instead
+            if name.startswith(("distributed", "tornado", "asyncio")):
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         warnings.filterwarnings("ignore", module="distributed")
         try:
             self.client = Client(self.address, timeout=WAIT, set_as_default=False)
