@@ -29,17 +29,22 @@ from fmbook.transformers.transformer import GPT, Sizes
 
 __all__ = [
     "SIZES",
+    "Clock",
     "Corpus",
+    "additions",
     "batches",
     "beyond",
     "bits",
+    "clock_learned",
     "corpus",
+    "gradients",
     "learn",
     "new_model",
     "optimizer_of",
     "point",
     "run",
     "small",
+    "who_reads",
 ]
 
 SEEDS, SECONDS, CHARACTER_SECONDS = range(3), 60.0, 30.0
@@ -217,20 +222,19 @@ def raced(name: str, seed: int, kinds: Iterable[str]) -> dict[str, dict[str, Any
 
 
 def spelled(seed: int, rival: bool) -> dict[str, dict[str, Any]]:
-    """A GPT on characters, windows of 128, in turns with an LSTM where there is a rival.
+    """A GPT on characters, windows of 128; then an LSTM for as long, where there is a rival.
 
     Losses are bits per character; the LSTM is that of the recipe `lstm`, which reads on and on.
     """
     learned, held, known = characters()
-    gpt: Any = new_model(seed, Sizes(V=len(known), D=128, N=4, layers=4, context=128))
-    lstm = new_text_model(LAYERS["lstm"], seed)
-    runs = {"gpt": learn(gpt, batches(learned, seed, B=16, T=128), CHARACTER_SECONDS)}
-    if rival:
-        runs["lstm"] = recurrent_learn(lstm, CHARACTER_SECONDS, seed)
-    found = followed(runs)
+    gpt = new_model(seed, Sizes(V=len(known), D=128, N=4, layers=4, context=128))
+    windows = batches(learned, seed, B=16, T=128)
+    found = followed({"gpt": learn(gpt, windows, CHARACTER_SECONDS)})
     found["gpt"]["loss"] = [round(loss / math.log(2), 3) for loss in found["gpt"]["loss"]]
     found["gpt"]["bits"] = round(bits(gpt, held[:100_000], 100_000, T=128), 3)
     if rival:
+        lstm = new_text_model(LAYERS["lstm"], seed)
+        found |= followed({"lstm": recurrent_learn(lstm, CHARACTER_SECONDS, seed)})
         found["lstm"]["bits"] = round(recurrent_bits(lstm), 3)
     return found
 
@@ -274,6 +278,70 @@ def places() -> dict[str, list[list[float]]]:
             trained(model, seed, PLACE_STEPS, 6e-3, warm=20)
         found[positions] = [beyond(model) for model in models]
     return found
+
+
+class Clock(nn.Module):
+    """An hour and hours to go, summed in one vector; parts that add to it; logits of 24 hours."""
+
+    def __init__(self, parts: list[nn.Module], norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.hour, self.later = nn.Embedding(24, 32), nn.Embedding(24, 32)
+        self.parts, self.readout = nn.ModuleList(parts), nn.Linear(32, 24)
+        self.norms = nn.ModuleList(norm(32) for _ in parts)
+
+    def forward(self, hour: Tensor, later: Tensor) -> Tensor:
+        x = (self.hour(hour) + self.later(later))[:, None]  # (B, 1, D)
+        for norm, part in zip(self.norms, self.parts, strict=True):
+            x = x + part(norm(x))
+        logits: Tensor = self.readout(x[:, 0])
+        return logits
+
+
+def clock_learned(seed: int, kinds: list[Any], norm: Callable[[int], nn.Module]) -> float:
+    """The share of the clock's 576 facts that such parts know after 120 looks at all of them."""
+    model = seeded(lambda: Clock([kind() for kind in kinds], norm), seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0, fused=True)
+    hour, later = torch.cartesian_prod(torch.arange(24), torch.arange(24)).T
+    answer = (hour + later) % 24
+    for _ in train(range(120), lambda _: F.cross_entropy(model(hour, later), answer), optimizer):
+        pass
+    return float((model(hour, later).argmax(-1) == answer).float().mean())
+
+
+@torch.no_grad()
+def who_reads(say: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """1 where an output of (B, T, ...) moves when a token of (B, S) changes, else 0: (T, S)."""
+    places = torch.arange(tokens.shape[1])
+    moved = [(say(tokens + (places == s)) - say(tokens)).abs().amax((0, 2)) for s in places]
+    return (torch.stack(moved, 1) > 1e-6).float()
+
+
+def gradients(norm: str, gain: float, seed: int) -> list[float]:
+    """The gradient's length in each feed-forward of 16 blocks, weights multiplied by `gain`."""
+    model = new_model(seed, Sizes(V=84, D=64, N=2, layers=16, context=64, norm=norm))
+    scaled = ("value.weight", "output.weight", "up.weight", "down.weight")
+    with torch.no_grad():
+        for name, weight in model.blocks.named_parameters():
+            weight.mul_(gain if name.endswith(scaled) else 1)
+    x = torch.randint(84, (8, 33), generator=torch.Generator().manual_seed(seed))
+    F.cross_entropy(model(x[:, :-1]).mT, x[:, 1:]).backward()
+    blocks: Any = model.blocks
+    return [block.feed_forward.down.weight.grad.norm().item() for block in blocks]
+
+
+@torch.no_grad()
+def additions(model: GPT, tokens: Tensor) -> Tensor:
+    """What a pre-norm model adds to its stream over tokens (T,): the embedding, then each part's.
+
+    (1 + 2 layers, T, D); their running sum is the stream after each of them.
+    """
+    added, blocks = [model.embedding(tokens)], cast(Any, model.blocks)
+    parts = [part for block in blocks for part in (block.attention, block.feed_forward)]
+    hooks = [part.register_forward_hook(lambda *x: added.append(x[-1][0])) for part in parts]
+    model(tokens[None])
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(added)
 
 
 def row(method: str, found: list[dict[str, Any]], model: nn.Module, tokens: str) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Cache(Protocol):
     `length` is the number of positions held before a call. `extend(layer, k, v)` appends k and v
     (B, N, T, K), already turned, and returns all of that layer, (B, N, length + T, K).
 
-    Source: shazeer2019fast, section 2.4 (incremental inference).
+    Source: vaswani2017attention, section 3.2.3 (a position attends to those before it, no more).
 
     >>> "extend" in dir(Cache)
     True
@@ -258,7 +258,7 @@ class Encoder(_Stack):
 
     `real` (B, T) is True for tokens and False for padding, which nobody reads.
 
-    Source: vaswani2017attention, section 3.1; devlin2018bert, section 3.
+    Source: vaswani2017attention, section 3.1; devlin2019bert, section 3.
 
     >>> Encoder(Sizes(V=9, D=8, N=2, layers=2, context=16))(torch.zeros(3, 5).long()).shape
     torch.Size([3, 5, 8])

@@ -76,7 +76,7 @@ class PieceReader(BookWidget):
                 left += len(piece)
         ax.set_yticks(range(len(self.steps)), [f"{count:,} merges" for count in self.steps])
         ax.set(xlabel="bytes of the text")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set_xticks(range(0, len(self.text.encode()) + 1, 5))
         ax.invert_yaxis()
         ax.grid(False)
         return ax

@@ -85,7 +85,12 @@ class ResidualStream(BookWidget):
         )
         ax.invert_yaxis()
         read = drawable("".join(self.tokens[max(0, self.place - 9) : self.place + 1]), 50)
-        ax.set(xlim=(0, 1), xlabel="chance of the best guess", title=f"after: {read}")
+        most = max(chance for _, chance in best) / 100
+        ax.set(
+            xlim=(0, min(1, 1.1 * most) or 1),
+            xlabel="chance of the best guess",
+            title=f"after: {read}",
+        )
         return ax
 
 

@@ -79,12 +79,13 @@ def last_lost(ids, pair, new):
 
 @wrong("join", cell=VALUES, says="the pair is taken out, and nothing put in its place")
 def taken_out(ids, pair, new):
-    out = []
-    for id in ids:
-        if out and (out[-1], id) == pair:
-            out.pop()
+    out, i = [], 0
+    while i < len(ids):
+        if tuple(ids[i : i + 2]) == pair:
+            i += 2
         else:
-            out.append(id)
+            out.append(ids[i])
+            i += 1
     return out
 
 

@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
-from fmbook import data
+from fmbook import data, records
+from fmbook.records import tokenizer as recipe
 from fmbook.transformers.tokenizer import (
     Tokenizer,
     join,
@@ -205,7 +206,7 @@ def test_the_saved_form_is_the_same_tokenizer(text: str) -> None:
 
 
 def test_sennrichs_example_learns_his_merges() -> None:
-    """Section 3.2 of the paper: r and the end of the word, then lo, then low (here on bytes)."""
+    """The dictionary of the paper's algorithm 1, here on bytes and without an end of the word."""
     text = "low " * 5 + "lower " * 2 + "newest " * 6 + "widest " * 3
     merges = learn_merges(text, 3, pattern=r"\S+")
     assert merges == [(b"e", b"s"), (b"es", b"t"), (b"l", b"o")]
@@ -280,3 +281,32 @@ def test_json_reads_back_what_gpt2s_files_hold() -> None:
         GPT2_PATTERN,
         ["<|endoftext|>"],
     )
+
+
+# --- cost, and what was recorded
+
+
+@pytest.mark.alone
+def test_learning_and_encoding_keep_their_distance_to_the_peers() -> None:
+    """4,000 merges of 1 MB, and encoding it; every library has its turn, one thread each."""
+    taken = recipe.peers(turns=3)
+    ratios = {name: taken[name.split("_")[0]] / seconds for name, seconds in taken.items()}
+    print({name: round(ratio, 2) for name, ratio in ratios.items()}, taken)
+    assert taken["learn"] < 3
+    assert ratios["learn_tokenizers"] < 7
+    assert ratios["encode_tokenizers"] < 1
+
+
+def test_the_record_says_what_the_chapter_says() -> None:
+    bits = {
+        m: [run["bits"] for run in runs] for m, runs in records.load("tokenizer")["text"].items()
+    }
+    assert max(bits["250"] + bits["1000"]) < min(bits["0"] + bits["4000"])
+    assert {len(runs) for runs in bits.values()} == {3}
+
+
+def test_characters_are_counted_once_whatever_the_pieces() -> None:
+    text = "naïve 人人 🎉 To be"
+    for merges in (0, 250):
+        ids = recipe.torch.tensor(recipe.tokenizer(merges).encode(text))
+        assert recipe.characters(ids, merges) == len(text)
