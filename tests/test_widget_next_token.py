@@ -95,14 +95,14 @@ def sentence(page: Any) -> str:
 @pytest.mark.browser
 def test_the_sliders_are_moved_by_keyboard(browser: Any, tmp_path: Path) -> None:
     page = opened(browser, tmp_path)
-    assert sentence(page).startswith("After “To be”: All 100 tokens can be drawn, “␣piece")
+    assert sentence(page).startswith("After “To be”: all 100 tokens can be drawn, “␣piece")
     page.get_by_role("slider", name="top-k").press("ArrowLeft")
     assert "50 of 100 tokens can be drawn" in sentence(page)
     page.get_by_role("slider", name="top-p").press("Home")
     assert sentence(page).endswith("can be drawn; the entropy is 0.0 bits.")
     assert page.locator(".fm-cut").count() == 13
     page.get_by_role("button", name="Reset").press("Enter")
-    assert "All 100 tokens" in sentence(page)
+    assert "all 100 tokens" in sentence(page)
     before = page.locator(".fm-token small").first.inner_text()
     for _ in range(6):
         page.get_by_role("slider", name="temperature").press("ArrowLeft")

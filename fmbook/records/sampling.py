@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice, pairwise
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 import torch
@@ -38,9 +38,9 @@ __all__ = [
 
 SEEDS, TEXTS, READ, WRITTEN = range(3), 24, 16, 96
 RULES: dict[str, dict[Any, Decoding]] = {
-    "temperature": {t: Decoding(temperature=t) for t in (0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5)},
-    "top-k": {k: Decoding(k=k) for k in (2, 5, 10, 40, 100, 300)},
-    "top-p": {p: Decoding(p=p) for p in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)},
+    "temperature": {t: Decoding(temperature=t) for t in (0.3, 0.5, 0.7, 1.0, 1.3)},
+    "top-k": {k: Decoding(k=k) for k in (2, 10, 40, 300)},
+    "top-p": {p: Decoding(p=p) for p in (0.3, 0.5, 0.7, 0.9)},
     "penalty": {
         penalty: Decoding(temperature=0, penalty=penalty) for penalty in (1.0, 1.1, 1.3, 2.0)
     },
@@ -160,10 +160,10 @@ def quality(seed: int) -> dict[str, Any]:
     found["beam"] = []
     for width in (4, 16):
         texts = []
-        for row in tokens[:8]:
+        for row in tokens[:5]:
             cache = KVCache(model.sizes.layers, READ + WRITTEN)
             texts.append(beam_search(model, row, width, WRITTEN, cache)[0][0])
-        found["beam"].append(measured(tokens[:8], torch.stack(texts)))
+        found["beam"].append(measured(tokens[:5], torch.stack(texts)))
     return found
 
 
@@ -175,8 +175,11 @@ def clock(steps: Iterator[Any], count: int) -> float:
     return time.process_time() - began
 
 
-def speeds(B: int, length: int = 200, repeats: int = 5, uncached: bool = True) -> dict[str, Any]:
-    """Tokens a CPU-second with a cache, without, and by Hugging Face's `generate`, taking turns."""
+def speeds(B: int, length: int = 150, repeats: int = 12, uncached: bool = True) -> dict[str, Any]:
+    """Tokens a CPU-second with a cache, without, and by Hugging Face's `generate`, taking turns.
+
+    The rates are those of each one's fastest turn: other work on the machine only slows a turn.
+    """
     from transformers import GPT2Config, GPT2LMHeadModel
 
     sizes, prompt = Sizes(V=1024, D=128, N=4, layers=4, context=512), torch.zeros(B, 8).long()
@@ -200,13 +203,14 @@ def speeds(B: int, length: int = 200, repeats: int = 5, uncached: bool = True) -
         drawn = generate(ours, prompt, Decoding(), generator, cache)
         found["cache"].append(B * length / clock(drawn, length))
         found["peer"].append(B * length / clock(peer(), 1))
-        if uncached:
+        if uncached and len(found["no_cache"]) < 2:
             slow = generate(ours, prompt, Decoding(), generator)
             found["no_cache"].append(B * length / clock(slow, length))
     ratios = [a / b for a, b in zip(found["cache"], found["peer"], strict=True)]
     return {
-        **{name: round(median(rates)) for name, rates in found.items() if rates},
-        "ratios": [round(ratio, 2) for ratio in ratios],
+        **{name: round(max(rates)) for name, rates in found.items() if rates},
+        "by_peer": round(max(found["cache"]) / max(found["peer"]), 2),
+        "turns": [round(ratio, 2) for ratio in ratios],
     }
 
 
@@ -251,7 +255,7 @@ def run() -> dict[str, Any]:
         "settings": {rule: list(settings) for rule, settings in RULES.items()},
         "widths": [4, 16],
         "quality": [quality(seed) for seed in SEEDS],
-        "speed": {"1": speeds(1), "32": speeds(32, repeats=3, uncached=False)},
+        "speed": {"1": speeds(1), "32": speeds(32, 100, 3, uncached=False)},
         "unknown": [unknown(seed) for seed in SEEDS],
     }
 

@@ -142,12 +142,12 @@ class Decoding:
             logits = penalized(logits, seen, self.penalty)
         if self.temperature == 0:
             return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
-        logits = tempered(logits, self.temperature).log()
+        chances = tempered(logits, self.temperature)
         if self.k is not None:
-            logits = top_k(logits, self.k)
+            chances = top_k(chances.log(), self.k).softmax(-1)
         if self.p < 1:
-            logits = top_p(logits, self.p)
-        return logits.softmax(-1)
+            chances = top_p(chances.log(), self.p).softmax(-1)
+        return chances
 
     def draw(
         self, logits: Tensor, seen: Tensor, generator: torch.Generator | None = None
@@ -200,7 +200,8 @@ class KVCache:
         if end > self.capacity:
             raise ValueError(f"the cache has room for {self.capacity} positions, got {end}")
         if layer not in self._stores:
-            room = [x.new_empty(*x.shape[:-2], self.capacity, x.shape[-1]) for x in (k, v)]
+            with torch.inference_mode(False):  # room that can be written to in any mode
+                room = [x.new_empty(*x.shape[:-2], self.capacity, x.shape[-1]) for x in (k, v)]
             self._stores[layer] = room[0], room[1]
         keys, values = self._stores[layer]
         keys[..., start:end, :], values[..., start:end, :] = k, v
@@ -216,7 +217,6 @@ class KVCache:
         self._held = [0] * len(self._held)
 
 
-@torch.no_grad()
 def generate(
     model: Model,
     tokens: Tensor,
@@ -243,11 +243,11 @@ def generate(
         if cache is not None and cache.length + unread.shape[1] > cache.capacity:
             cache.clear()
             unread = text[:, -cache.capacity // 2 :]
-        logits = model(text) if cache is None else model(unread, cache)
-        drawn = decoding.draw(logits[:, -1], text, generator)
-        yield drawn
-        unread = drawn[:, None]
-        text = torch.cat((text, unread), 1)
+        with torch.inference_mode():
+            logits = model(text) if cache is None else model(unread, cache)
+            unread = decoding.draw(logits[:, -1], text, generator)[:, None]
+            text = torch.cat((text, unread), 1)
+        yield unread[:, 0].clone()  # a tensor like any other: one may train on it
 
 
 @torch.no_grad()

@@ -40,8 +40,8 @@ function render({ model, el }) {
 
   function sentence(prompt, temperature, k, p) {
     const chances = cut(prompt, temperature, k, p), kept = chances.filter((x) => x > 0).length;
-    const left = kept === 1 ? `Only ${quoted(visible(names[prompt][0]))} can be drawn` :
-      `${kept === size ? "All" : whole(kept) + " of"} ${whole(size)} tokens can be drawn, ${quoted(visible(names[prompt][0]))} with ${share(chances[0])}`;
+    const left = kept === 1 ? `only ${quoted(visible(names[prompt][0]))} can be drawn` :
+      `${kept === size ? "all" : whole(kept) + " of"} ${whole(size)} tokens can be drawn, ${quoted(visible(names[prompt][0]))} with ${share(chances[0])}`;
     return `After ${quoted(prompts[prompt])}: ${left}; the entropy is ${(bits(chances) + 0).toFixed(1)} bits.`;
   }
   const settings = () => ["prompt", "temperature", "k", "p"].map((name) => model.get(name));
