@@ -152,12 +152,8 @@ class State:
     curve: list[tuple[int, float]] = field(default_factory=list)  # step, mean loss since the last
 
 
-def resume(recipe: Recipe, file: Path) -> State:
-    """The state in a file, or a fresh one if there is none.
-
-    Raises:
-        ValueError: the file was written by another recipe.
-    """
+def _fresh(recipe: Recipe) -> State:
+    """A pre-training before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = GPT(recipe.sizes)
@@ -175,13 +171,22 @@ def resume(recipe: Recipe, file: Path) -> State:
     optimizer = torch.optim.AdamW(
         groups, recipe.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
     )
-    state = State(recipe, model, optimizer)
+    return State(recipe, model, optimizer)
+
+
+def resume(recipe: Recipe, file: Path) -> State:
+    """The state in a file, or a fresh one if there is none.
+
+    Raises:
+        ValueError: the file was written by another recipe.
+    """
+    state = _fresh(recipe)
     if file.is_file():
         held = torch.load(file, map_location=device(), weights_only=True)
         if held["recipe"] != asdict(recipe):
             raise ValueError(f"{file} was written by another recipe: remove it to begin anew")
-        model.load_state_dict(held["model"])
-        optimizer.load_state_dict(held["optimizer"])
+        state.model.load_state_dict(held["model"])
+        state.optimizer.load_state_dict(held["optimizer"])
         state.step, state.seconds = held["step"], held["seconds"]
         state.curve = [(step, loss) for step, loss in held["curve"]]
     return state

@@ -115,30 +115,33 @@ def write(
     }
     exact = judged(state, tokenizer, held)
     unpack(state.model, raw)  # from here on as it is stored, rounded to float16
-    card = {
-        "title": ABOUT["title"],
+    bits = {
+        "bits_per_character": judged(state, tokenizer, held),
+        "bits_per_character_before_rounding": exact,
+    }
+    into.mkdir(parents=True, exist_ok=True)
+    for ending, content in files.items():
+        (into / f"{name}.{ending}").write_bytes(content)
+    (into / f"{name}.toml").write_text(toml(described(state, files) | bits), "utf8")
+
+
+def described(state: State, files: dict[str, bytes]) -> dict[str, Any]:
+    """The card of a trained model: what it is, how it was made, what it read, what it cannot do."""
+    about = {key: text for key, text in ABOUT.items() if key != "data"}
+    python = f"Python {platform.python_version()}"
+    return about | {
         "parameters": sum(p.numel() for p in state.model.parameters()),
         "format": "safetensors, float16, named as in fmbook.transformers.transformer.GPT",
-        "use": ABOUT["use"],
-        "limits": ABOUT["limits"],
-        "licence": ABOUT["licence"],
-        "sha256": {ending: hashlib.sha256(held).hexdigest() for ending, held in files.items()},
+        "sha256": {ending: hashlib.sha256(raw).hexdigest() for ending, raw in files.items()},
         "sizes": asdict(state.recipe.sizes),
         "recipe": {k: v for k, v in asdict(state.recipe).items() if k != "sizes"},
         "training": {
             "cpu_seconds": round(state.seconds),
             "tokens": state.step * state.recipe.batch * state.recipe.sizes.context,
-            "machine": f"{platform.machine()}, {platform.system()}, "
-            f"Python {platform.python_version()}",
+            "machine": f"{platform.machine()}, {platform.system()}, {python}",
         },
-        "bits_per_character": judged(state, tokenizer, held),
-        "bits_per_character_before_rounding": exact,
         "data": ABOUT["data"],
     }
-    into.mkdir(parents=True, exist_ok=True)
-    for ending, content in files.items():
-        (into / f"{name}.{ending}").write_bytes(content)
-    (into / f"{name}.toml").write_text(toml(card), "utf8")
 
 
 def judged(state: State, tokenizer: Tokenizer, held: dict[str, list[str]]) -> dict[str, float]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelCurves"]
 
+LOOKS = ("from_scratch", "frozen", "fine_tuned", "read_on", "lora")  # of the ways in a picture
+
 
 class LabelCurves(BookWidget):
     """For each task, what each way of learning it reached from so many labels, over seeds.
@@ -61,8 +63,9 @@ class LabelCurves(BookWidget):
         columns: Any = plot.axes(width=1, height=3.0, columns=len(self.tasks))
         every = list(columns) if len(self.tasks) > 1 else [columns]
         for ax, row in zip(every, self.tasks, strict=True):
-            for way in row["ways"]:
-                ax.plot(self.labels, way["mean"], marker="o", label=drawable(way["name"], 24))
+            for i, way in enumerate(row["ways"]):
+                look = plot.look(LOOKS[i % len(LOOKS)])
+                ax.plot(self.labels, way["mean"], label=drawable(way["name"], 24), **look)
             ax.set(xscale="log", xlabel="labels", ylabel="accuracy")
             ax.set(title=drawable(row["name"], 30))
         every[-1].legend(fontsize=8)
