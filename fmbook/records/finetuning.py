@@ -48,7 +48,7 @@ SEEDS, LABELS, T, TESTED = range(3), (10, 100, 1_000, 4_000), 32, 400
 STEPS = {10: (15, 8), 100: (30, 16), 1_000: (32, 32), 4_000: (63, 64)}  # steps, texts a step
 RATES = {"scratch": 2e-3, "full": 1e-3, "continued": 1e-3, "lora": 5e-3}
 METHODS = ("scratch", "frozen", "full", "continued", "lora")
-SHOTS, ASKED, READ = 4, (40, 40), 160  # examples, earlier and later mails, characters of each
+SHOTS, ASKED, READ = 4, (100, 250), 160  # examples, earlier and later mails, characters of each
 
 
 @dataclass(frozen=True)
