@@ -21,6 +21,7 @@ function render({ model, el }) {
   const { say, box } = speaker(`Nearest to ${listed(words.slice(0, 3).map(quoted))}: ${told(names.map((_, i) => [i, 0]), [...names].sort((a, b) => b.length - a.length))}.`);
   const tiles = Array.from({ length: Math.min(most, names.length) }, () => {
     const picture = h("img", { src: source, alt: "", width, height, draggable: "false" });
+    Object.assign(picture.style, { width: `${width}px`, height: `${height}px`, maxWidth: "none" }); // a page may set other sizes
     const name = h("span", {}), bar = h("span", { class: "fm-bar" }), value = h("small", {});
     const button = h("button", { type: "button", click: () => put(model, { pick: model.get("pick") === +button.dataset.i ? -1 : +button.dataset.i }) }, picture, name, bar, value);
     return { button, picture, name, bar, value, item: h("li", {}, button) };
