@@ -215,9 +215,7 @@ def test_search_finds_a_chapter_by_a_word(browser: Any, site: str, home: str) ->
     tab.keyboard.press("/")
     tab.keyboard.type("batch")
     tab.keyboard.press("Enter")
-    tab.wait_for_selector("#search-results li a")
-    links = tab.locator("#search-results li a").evaluate_all("all => all.map(a => a.href)")
-    assert any("chapters/notation.html" in link for link in links), links
+    tab.wait_for_selector('#search-results li a[href*="chapters/notation.html"]')  # one by one
     assert heard == []
     context.close()
 
