@@ -46,15 +46,6 @@ def submissions(exercise: Exercise, course: Path) -> dict[str, float]:
     write(exercise, course, "perfect", lambda task, solved: solved)
     write(exercise, course, "mistaken", lambda task, _: source(exercise, mistakes[task]))
     scores = {"perfect": expected(exercise, {}), "mistaken": expected(exercise, {**mistakes})}
-    for task in tasks:
-        one = {task: mistakes[task]}
-        write(
-            exercise,
-            course,
-            f"wrong-{task}".replace("_", "-"),
-            lambda t, solved, one=one: source(exercise, one[t]) if t in one else solved,
-        )
-        scores[f"wrong-{task}".replace("_", "-")] = expected(exercise, {**one})
     raises, endless = tasks[1], tasks[2]
     boom = "raise RuntimeError('a student forgot this line')"
     loop = "while True:\n    pass"
