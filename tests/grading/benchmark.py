@@ -25,7 +25,7 @@ import psutil
 
 from tests.grading import course as courses
 from tests.grading import small
-from tests.grading.test_parity import megabytes, mixtures
+from tests.grading.test_parity import megabytes, submissions
 
 FMBOOK = str(Path(sys.executable).with_name("fmbook"))
 
@@ -52,7 +52,7 @@ def main() -> None:
 def handed_in(place: Path, count: int, book: bool) -> Path:
     if book:
         course = courses.make(place)
-        for student, stem, notebook in mixtures(count):
+        for student, stem, notebook in submissions(count):
             courses.hand_in(course, student, stem, notebook)
     else:
         small.hand_in(small.make(place), count)
