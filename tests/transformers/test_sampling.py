@@ -442,7 +442,7 @@ def test_the_record_says_what_the_chapter_says() -> None:
         for rule in ("temperature", "top-k", "top-p"):
             bits = [row["surprise"] for row in run[rule]]
             assert bits == sorted(bits), rule
-    assert median(record["speed"]["1"]["turns"]) > 1.2  # 1.3 is asked: see the record
+    assert median(record["speed"]["1"]["turns"]) >= 1.3
     assert record["speed"]["1"]["cache"] > 2 * record["speed"]["1"]["no_cache"]
 
 
