@@ -262,6 +262,7 @@ def test_the_record_says_what_the_chapter_says() -> None:
     last = {name: [run["accuracy"][-1] for run in record[name]] for name in
             ("lenet", "mlp", "lenet_long", "mlp_wiggled", "lenet_shuffled")}  # fmt: skip
     assert sum(last["lenet_long"]) / 3 >= 0.985
+    assert sum(run["seconds"][-1] for run in record["lenet_long"]) / 3 <= 30
     assert min(last["lenet"]) > max(last["mlp"])
     assert min(last["lenet_long"]) > max(last["mlp_wiggled"])
     assert max(last["lenet_shuffled"]) < min(last["lenet"])
