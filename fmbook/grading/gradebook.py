@@ -18,12 +18,14 @@ from fmbook.grading.database import engine_of
 from fmbook.grading.statements import Statements
 from fmbook.grading.verdict import Verdict
 
-__all__ = ["Gradebook", "Key", "Record"]
+__all__ = ["OLDER", "Gradebook", "Key", "Record"]
 
 TABLES = [
     *("assignment", "notebook", "base_cell", "grade_cells", "solution_cells", "task_cells"),
     *("source_cell", "student", "submitted_assignment", "submitted_notebook", "grade", "comment"),
 ]
+ADDED = (("grade", "extra_credit"), ("student", "lms_user_id"))  # by nbgrader, over the years
+OLDER = "the gradebook is of an older nbgrader: make a copy of it, then run `nbgrader db upgrade`"
 Key = tuple[str, str, str]  # era, stem, student
 Dates = tuple[Any, Any, Any]  # handed in, extension, due
 
@@ -62,6 +64,9 @@ class Gradebook:
                 "the gradebook does not know this course yet: run `fmbook release` first"
             ) from None
         self.t = metadata.tables
+        if any(column not in self.t[table].c for table, column in ADDED):
+            self.engine.dispose()
+            raise CourseError(OLDER)
         self.sql = Statements(self.t, self.engine.dialect.name)
         self.cells_of: dict[str, Sequence[Any]] = {}  # while grades are written: as released
 

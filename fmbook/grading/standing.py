@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from fmbook.grading.course import CourseError
 from fmbook.grading.database import engine_of
-from fmbook.grading.gradebook import Gradebook
+from fmbook.grading.gradebook import OLDER, Gradebook
 from fmbook.grading.leaks import Notebook
 
 __all__ = [
@@ -111,9 +111,7 @@ def schema_fault(db_url: str) -> str:
         return (
             f"the gradebook was made by a newer nbgrader than {nbgrader.__version__}: update that"
         )
-    return (
-        "the gradebook is of an older nbgrader: make a copy of it, then run `nbgrader db upgrade`"
-    )
+    return OLDER
 
 
 def kept(url: str, era: str) -> dict[str, Kept] | None:

@@ -79,14 +79,23 @@ class Postgres:
         return self.url(name)
 
 
+def stock(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python with nbgrader, which calls alembic by name."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command, environment = [sys.executable, "-W", "ignore", *words], os.environ | {"PATH": path}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+
+
+def empty(server: Postgres, name: str) -> str:
+    """A database with nbgrader's own schema, as nbgrader makes it."""
+    url = server.database(name)
+    stock("-c", f"from nbgrader.api import Gradebook; Gradebook({url!r}, 'fmbook').close()")
+    return url
+
+
 def filled(server: Postgres, name: str, course: Path) -> str:
     """A database with nbgrader's own schema, and what a released course's gradebook holds."""
-    url, source = server.database(name), sa.create_engine(f"sqlite:///{course}/gradebook.db")
-    make = f"from nbgrader.api import Gradebook; Gradebook({url!r}, 'fmbook').close()"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it calls alembic
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", make], env=os.environ | {"PATH": path}, check=True
-    )
+    url, source = empty(server, name), sa.create_engine(f"sqlite:///{course}/gradebook.db")
     target, tables = sa.create_engine(url.replace("://", "+psycopg://")), sa.MetaData()
     tables.reflect(target)
     with source.connect() as old, target.begin() as new:

@@ -20,7 +20,7 @@ from fmbook.grading.verdict import Verdict
 from tests.browser import chromium
 from tests.grading import course as courses
 from tests.grading import test_formgrader as formgrader
-from tests.grading.postgres import Postgres, filled
+from tests.grading.postgres import Postgres, empty, filled, stock
 from tests.grading.test_crash import FMBOOK, finished, grading, state
 
 STEM = "rules/expert_system"
@@ -92,6 +92,32 @@ def test_the_same_grades_rows_and_files_as_in_sqlite(
         found.append(state(tmp_path / name, db))
     assert len(found[0]["jobs"]) == len(STUDENTS)
     assert found[0] == found[1]
+
+
+def test_an_older_gradebook_is_refused_and_nbgraders_own_migrations_mend_it(
+    server: Postgres, handed_in: Course, tmp_path: Path
+) -> None:
+    url, folder = empty(server, "older"), tmp_path / "course"
+    shutil.copytree(handed_in.root, folder)
+    for statement in (  # as before nbgrader 0.6
+        "ALTER TABLE assignment DROP COLUMN course_id",
+        "DROP TABLE course",
+        "ALTER TABLE student DROP COLUMN lms_user_id",
+        "UPDATE alembic_version SET version_num = '167914646830'",
+    ):
+        sql(url, statement)
+    for command in ("grade", "release", "report"):
+        said = run(folder, command, "--db", url)
+        assert said.returncode == 2
+        assert "of an older nbgrader: make a copy of it, then run `nbgrader db upgrade`" in (
+            " ".join((said.stdout + said.stderr).split())
+        )
+    stock("-m", "nbgrader", "db", "upgrade", f"--CourseDirectory.db_url={url}")
+    said = run(folder, "release", "rules", "--db", url, "--new-gradebook")
+    assert said.returncode == 0, said
+    said = run(folder, "grade", "rules", "--db", url)
+    assert said.returncode == 0, said
+    assert ("default_course",) in sql(url, "SELECT id FROM course")  # by the last migration
 
 
 def test_two_coordinators_at_once_grade_each_submission_once(
