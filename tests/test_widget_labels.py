@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fmbook.widgets import LabelCurves
+from tests.browser import LOOKS, barriers, sideways
 
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文"
 ALT = "Two tasks, and what two ways to learn them reach from labels."
@@ -56,3 +57,11 @@ def test_the_sentence_follows_task_way_and_labels(show: Any) -> None:
     page.get_by_role("radio").nth(2).press("ArrowRight")
     assert re.search(r"1,000 labels, .* 85\u202f% right", said.inner_text())
     assert "No way is better here" in said.inner_text()
+
+
+@pytest.mark.browser
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(labels(), theme=theme, width=width)
+    assert barriers(page) == []
+    assert sideways(page) <= 0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fmbook.widgets import WordScale
-from tests.browser import sentence
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文"
 ALT = "Three words of a mail and what each adds to its score."
@@ -45,3 +45,11 @@ def test_taking_words_away_and_pasting_good_ones_changes_the_verdict(show: Any) 
     page.get_by_role("slider").press("ArrowRight")
     assert "2 good words pasted below: the log-odds are −0.6" in sentence(page)
     assert page.locator(".fm-pasted").inner_text() == "meeting wrote"
+
+
+@pytest.mark.browser
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(scale(), theme=theme, width=width)
+    assert barriers(page) == []
+    assert sideways(page) <= 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fmbook.widgets import WordSearch
-from tests.browser import barriers, sentence, sideways
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文"
 ALT = "Three pictures, sorted by how near they lie to chosen words."
@@ -69,3 +69,11 @@ def test_words_find_pictures_and_a_picture_finds_words(show: Any) -> None:
     assert sideways(page) <= 0
     page.get_by_role("button", name="Clear").click()
     assert sentence(page).startswith("No word is chosen")
+
+
+@pytest.mark.browser
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(search(), theme=theme, width=width)
+    assert barriers(page) == []
+    assert sideways(page) <= 0
