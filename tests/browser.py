@@ -1,17 +1,20 @@
 """A real headless Chromium for the tests of widgets and site, and what they ask of every page.
 
-Use `chromium()` once a test module (a module-scoped fixture): Playwright's synchronous interface
-cannot run twice at the same time in one process.
+Tests ask for the fixtures `browser` and `show` of conftest.py. A test module has one browser:
+Playwright's synchronous interface cannot run twice at the same time in one process.
 """
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+
+if TYPE_CHECKING:
+    from fmbook.widgets.base import BookWidget
 
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -20,6 +23,7 @@ MISSING = (
     "NOT TESTED IN A BROWSER: no Chromium found; install one (Debian: `apt-get install chromium`), "
     "or name an executable in FMBOOK_CHROMIUM"
 )
+LOOKS = pytest.mark.parametrize(("theme", "width"), [("light", 760), ("dark", 760), ("light", 360)])
 
 
 def executable() -> str | None:
@@ -97,3 +101,30 @@ def barriers(page: Any, within: str | None = None) -> list[str]:
 def sideways(page: Any) -> int:
     """By how many pixels the page is wider than its window (0: nothing scrolls sideways)."""
     return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+PAGES: dict[tuple[type, str], str] = {}
+
+
+def html(widget: "BookWidget") -> str:
+    """What `widget.html()` says, drawn once for each state."""
+    key = (type(widget).__bases__[0], widget._state())
+    return PAGES.get(key) or PAGES.setdefault(key, widget.html())
+
+
+def page_of(*widgets: "BookWidget", theme: str = "light", body: str = "") -> str:
+    """A page of widgets in a theme ("": the system's), its body with more attributes."""
+    attribute = f' data-theme="{theme}"' if theme else ""
+    ground, ink = ("#14181e", "#e6e9ee") if theme == "dark" else ("#ffffff", "#1d2430")
+    return (
+        f'<!doctype html><html lang="en"{attribute}><title>Widgets</title>'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<body {body} style="background:{ground};color:{ink};margin:12px"><main>'
+        f"{''.join(map(html, widgets))}<p>After.</p></main></body></html>"
+    )
+
+
+def sentence(within: Any) -> str:
+    """What the only live region of a page, or of a part of it, says, with plain spaces."""
+    said = within.locator("[aria-live=polite]").inner_text()
+    return str(said).replace("\xa0", " ").replace("\u202f", " ")

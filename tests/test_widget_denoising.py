@@ -1,14 +1,12 @@
 """The widget that follows one image from noise: by mouse, by keyboard, no kernel."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fmbook.widgets import DenoisingWalk
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 ALT = "One image of nine pixels on two ways from noise."
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$"
@@ -52,34 +50,9 @@ def test_what_cannot_be_shown_is_refused(make: Any, says: str) -> None:
         make()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-def opened(browser: Any, folder: Path, theme: str = "light", width: int = 760) -> Any:
-    file = folder / "page.html"
-    ground = {"light": "#ffffff", "dark": "#14181e"}[theme]
-    file.write_text(
-        f'<!doctype html><html lang="en" data-theme="{theme}"><title>Widget</title>'
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<body style="background:{ground};margin:12px"><main>{denoising().html()}</main></body>',
-        "utf8",
-    )
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    page.gone, page.heard = blocked(page), complaints(page)
-    page.goto(file.as_uri())
-    return page
-
-
-def sentence(page: Any) -> str:
-    return str(page.locator("[aria-live]").inner_text()).replace("\u202f", " ")
-
-
 @pytest.mark.browser
-def test_it_is_followed_by_mouse(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_followed_by_mouse(show: Any) -> None:
+    page = show(denoising())
     assert sentence(page) == "slow, step 1 of 3: 90 % noise is left; it guesses a 3."
     page.locator(".fm-film canvas").nth(2).click()
     assert sentence(page).startswith("slow, step 3 of 3: 0 % noise is left; </script>")
@@ -87,13 +60,11 @@ def test_it_is_followed_by_mouse(browser: Any, tmp_path: Path) -> None:
     assert sentence(page).endswith("step 1 of 1: 0 % noise is left; all at once.")
     assert page.locator(".fm-film canvas").count() == 1
     assert page.locator(".fm-root img").count() == 0
-    assert (page.gone, page.heard) == ([], [])
-    page.close()
 
 
 @pytest.mark.browser
-def test_it_is_followed_by_keyboard_and_paints_both_pictures(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_followed_by_keyboard_and_paints_both_pictures(show: Any) -> None:
+    page = show(denoising())
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
@@ -104,13 +75,11 @@ def test_it_is_followed_by_keyboard_and_paints_both_pictures(browser: Any, tmp_p
     want = np.rint(np.linspace(0, 1, 27)[9:18] * 15) * 17
     assert shown[0] == want.tolist()
     assert max(abs(np.array(shown[1]) - (255 - want))) <= 17
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("light", 760), ("dark", 760), ("light", 360)])
-def test_nobody_is_kept_out(browser: Any, tmp_path: Path, theme: str, width: int) -> None:
-    page = opened(browser, tmp_path, theme, width)
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(denoising(), theme=theme, width=width)
     assert barriers(page) == []
     assert sideways(page) <= 0
-    page.close()

@@ -1,11 +1,12 @@
 """The curves of labels against accuracy: task, way and number of labels decide what is said."""
 
 import re
+from typing import Any
 
 import pytest
 
 from fmbook.widgets import LabelCurves
-from tests.browser import chromium
+from tests.browser import LOOKS, barriers, sideways
 
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文"
 ALT = "Two tasks, and what two ways to learn them reach from labels."
@@ -46,16 +47,21 @@ def test_what_does_not_fit_is_refused(numbers: list[int], tasks: dict) -> None:
 
 
 @pytest.mark.browser
-def test_the_sentence_follows_task_way_and_labels() -> None:
-    with chromium() as browser:
-        page = browser.new_page()
-        page.set_content(f"<!doctype html><title>t</title><main>{labels().html()}</main>")
-        said = page.locator("[aria-live=polite]")
-        assert "mail, 10 labels, scratch: 50\u202f% right" in said.inner_text()
-        assert "1,234,567 numbers trained" in said.inner_text()
-        page.get_by_role("slider").press("ArrowRight")
-        assert "1,000 labels, scratch: 65\u202f% right (60\u202f% to 70" in said.inner_text()
-        page.get_by_role("radio").nth(2).press("ArrowRight")
-        assert re.search(r"1,000 labels, .* 85\u202f% right", said.inner_text())
-        assert "No way is better here" in said.inner_text()
-        page.close()
+def test_the_sentence_follows_task_way_and_labels(show: Any) -> None:
+    page = show(labels())
+    said = page.locator("[aria-live=polite]")
+    assert "mail, 10 labels, scratch: 50\u202f% right" in said.inner_text()
+    assert "1,234,567 numbers trained" in said.inner_text()
+    page.get_by_role("slider").press("ArrowRight")
+    assert "1,000 labels, scratch: 65\u202f% right (60\u202f% to 70" in said.inner_text()
+    page.get_by_role("radio").nth(2).press("ArrowRight")
+    assert re.search(r"1,000 labels, .* 85\u202f% right", said.inner_text())
+    assert "No way is better here" in said.inner_text()
+
+
+@pytest.mark.browser
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(labels(), theme=theme, width=width)
+    assert barriers(page) == []
+    assert sideways(page) <= 0

@@ -1,15 +1,13 @@
 """The next token's distribution: the sliders cut as the library does, by mouse and keyboard."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fmbook.widgets import NextToken
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 ALT = "What may follow two prompts, a bar for each of the likeliest tokens."
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文\n"
@@ -67,34 +65,9 @@ def test_its_picture_has_a_bar_for_each_shown_token() -> None:
     assert len(next_token().picture().patches) == 14
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-def opened(browser: Any, folder: Path, theme: str = "light", width: int = 760) -> Any:
-    file = folder / "page.html"
-    ground = {"light": "#ffffff", "dark": "#14181e"}[theme]
-    file.write_text(
-        f'<!doctype html><html lang="en" data-theme="{theme}"><title>Widget</title>'
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<body style="background:{ground};margin:12px"><main>{next_token().html()}</main></body>',
-        "utf8",
-    )
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    page.gone, page.heard = blocked(page), complaints(page)
-    page.goto(file.as_uri())
-    return page
-
-
-def sentence(page: Any) -> str:
-    return str(page.locator("[aria-live]").inner_text())
-
-
 @pytest.mark.browser
-def test_the_sliders_are_moved_by_keyboard(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_the_sliders_are_moved_by_keyboard(show: Any) -> None:
+    page = show(next_token())
     assert sentence(page).startswith("After “To be”: all 100 tokens can be drawn, “␣piece")
     page.get_by_role("slider", name="top-k").press("ArrowLeft")
     assert "50 of 100 tokens can be drawn" in sentence(page)
@@ -108,13 +81,11 @@ def test_the_sliders_are_moved_by_keyboard(browser: Any, tmp_path: Path) -> None
         page.get_by_role("slider", name="temperature").press("ArrowLeft")
     assert page.get_by_role("slider", name="temperature").get_attribute("aria-valuetext") == "0.70"
     assert page.locator(".fm-token small").first.inner_text() != before
-    assert (page.gone, page.heard) == ([], [])
-    page.close()
 
 
 @pytest.mark.browser
-def test_the_page_computes_what_python_computes(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_the_page_computes_what_python_computes(show: Any) -> None:
+    page = show(next_token())
     for slider, key, times in (("top-p", "ArrowLeft", 4), ("temperature", "ArrowRight", 6)):
         for _ in range(times):
             page.get_by_role("slider", name=slider).press(key)
@@ -122,23 +93,20 @@ def test_the_page_computes_what_python_computes(browser: Any, tmp_path: Path) ->
     first = json.loads(page.locator(".fm-token small").first.inner_text().split("\u202f")[0])
     assert abs(first - 100 * chances[0]) <= 0.51
     assert f"{(chances > 0).sum()} of 100" in sentence(page)
-    page.close()
 
 
 @pytest.mark.browser
-def test_a_prompt_is_chosen_and_its_tokens_are_text(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_a_prompt_is_chosen_and_its_tokens_are_text(show: Any) -> None:
+    page = show(next_token())
     page.get_by_role("combobox").select_option(index=1)
     assert page.locator(".fm-token b").first.inner_text().startswith("</script><img")
     assert page.locator(".fm-root img").count() == 0
     assert "↵" in page.locator(".fm-token b").first.inner_text()
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("light", 760), ("dark", 760), ("light", 390)])
-def test_nobody_is_kept_out(browser: Any, tmp_path: Path, theme: str, width: int) -> None:
-    page = opened(browser, tmp_path, theme, width)
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(next_token(), theme=theme, width=width)
     assert barriers(page) == []
     assert sideways(page) <= 0
-    page.close()

@@ -1,7 +1,5 @@
 """The widget that cuts a reader's text into pieces: typed or picked, no kernel, as the library."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from fmbook import data
 from fmbook.transformers.tokenizer import Tokenizer, learn_merges
 from fmbook.widgets import PieceReader
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 ALT = "A text cut into pieces by the first merges learned on a play."
 MERGES = learn_merges(data.shakespeare()["macbeth"][:100_000], 300)
@@ -49,34 +47,9 @@ def test_a_thousand_merges_weigh_little() -> None:
     assert len(many.html().encode()) <= 45_000
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-def opened(browser: Any, folder: Path, theme: str = "light", width: int = 760) -> Any:
-    file = folder / "page.html"
-    ground = {"light": "#ffffff", "dark": "#14181e"}[theme]
-    file.write_text(
-        f'<!doctype html><html lang="en" data-theme="{theme}"><title>Widget</title>'
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<body style="background:{ground};margin:12px"><main>{pieces().html()}</main></body>',
-        "utf8",
-    )
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    page.gone, page.heard = blocked(page), complaints(page)
-    page.goto(file.as_uri())
-    return page
-
-
-def sentence(page: Any) -> str:
-    return str(page.locator("[aria-live]").inner_text())
-
-
 @pytest.mark.browser
-def test_it_cuts_as_the_library_does_whatever_is_typed(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_cuts_as_the_library_does_whatever_is_typed(show: Any) -> None:
+    page = show(pieces())
     for typed in ("Tomorrow, and tomorrow", "it's 1234½ 'tis", "ééé 人人 🎉", " a  b ", "aaaaaaa"):
         page.get_by_role("textbox").fill(typed)
         for place, count in enumerate((0, 10, 300)):
@@ -86,13 +59,11 @@ def test_it_cuts_as_the_library_does_whatever_is_typed(browser: Any, tmp_path: P
             assert f"{len(typed)} characters are {n} piece" in sentence(page)
     page.get_by_role("textbox").fill("")
     assert sentence(page) == "There is no text to cut."
-    assert (page.gone, page.heard) == ([], [])
-    page.close()
 
 
 @pytest.mark.browser
-def test_it_is_used_by_keyboard(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_used_by_keyboard(show: Any) -> None:
+    page = show(pieces())
     page.keyboard.press("Tab")
     page.keyboard.press("Control+A")
     page.keyboard.type("the")
@@ -102,14 +73,11 @@ def test_it_is_used_by_keyboard(browser: Any, tmp_path: Path) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowLeft")
     assert sentence(page).startswith("With 10 merges, ")
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("light", 760), ("dark", 760), ("light", 360)])
-def test_nobody_is_kept_out(browser: Any, tmp_path: Path, theme: str, width: int) -> None:
-    page = opened(browser, tmp_path, theme, width)
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(pieces(), theme=theme, width=width)
     assert barriers(page) == []
     assert sideways(page) <= 0
-    page.screenshot(path=str(tmp_path / "page.png"))
-    page.close()

@@ -1,13 +1,11 @@
 """The widget that shows what goes on while a network reads: by mouse, by keyboard, no kernel."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fmbook.widgets import StateReader
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 ALT = "Two units while they read six characters, a bar for each."
 TEXT = ["T", "o", " ", "b", "e", "\n"]
@@ -45,34 +43,9 @@ def test_the_picture_draws_the_chosen_track() -> None:
     assert [round(bar.get_height(), 1) for bar in bars] == TRACKS[1]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-def opened(browser: Any, folder: Path, theme: str = "light", width: int = 760) -> Any:
-    file = folder / "page.html"
-    ground = {"light": "#ffffff", "dark": "#14181e"}[theme]
-    file.write_text(
-        f'<!doctype html><html lang="en" data-theme="{theme}"><title>Widget</title>'
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<body style="background:{ground};margin:12px"><main>{reader().html()}</main></body>',
-        "utf8",
-    )
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    page.gone, page.heard = blocked(page), complaints(page)
-    page.goto(file.as_uri())
-    return page
-
-
-def sentence(page: Any) -> str:
-    return str(page.locator("[aria-live]").inner_text())
-
-
 @pytest.mark.browser
-def test_it_is_read_by_mouse(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_read_by_mouse(show: Any) -> None:
+    page = show(reader())
     assert sentence(page) == "Token 1 of 6, “T”: unit 3 is −1.00."
     page.locator(".fm-column").nth(4).hover()
     assert sentence(page) == "Token 5 of 6, “e”, after “To b”: unit 3 is 1.00."
@@ -80,13 +53,11 @@ def test_it_is_read_by_mouse(browser: Any, tmp_path: Path) -> None:
     page.locator("select").select_option("<b>unit 5</b>")
     assert sentence(page).startswith("Token 6 of 6, the line break")
     assert sentence(page).endswith("<b>unit 5</b> is −1.00.")
-    assert (page.gone, page.heard) == ([], [])
-    page.close()
 
 
 @pytest.mark.browser
-def test_it_is_read_by_keyboard(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_read_by_keyboard(show: Any) -> None:
+    page = show(reader())
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Tab")
@@ -94,24 +65,21 @@ def test_it_is_read_by_keyboard(browser: Any, tmp_path: Path) -> None:
     page.keyboard.press("ArrowRight")
     assert sentence(page) == "Token 3 of 6, the space, after “To”: <b>unit 5</b> is 0.00."
     assert page.get_by_role("slider").get_attribute("aria-valuetext") == "token 3 of 6"
-    page.close()
 
 
 @pytest.mark.browser
-def test_bars_stand_on_zero_and_go_both_ways(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_bars_stand_on_zero_and_go_both_ways(show: Any) -> None:
+    page = show(reader())
     boxes = [page.locator(".fm-track i").nth(i).bounding_box() for i in (0, 4)]
     tracks = [page.locator(".fm-track").nth(i).bounding_box() for i in (0, 4)]
     middle = tracks[0]["y"] + 17
     assert abs(boxes[0]["y"] - middle) < 2, "the lowest value hangs from the middle"
     assert abs(boxes[1]["y"] + boxes[1]["height"] - middle) < 2, "the highest stands on it"
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("light", 760), ("dark", 760), ("light", 360)])
-def test_nobody_is_kept_out(browser: Any, tmp_path: Path, theme: str, width: int) -> None:
-    page = opened(browser, tmp_path, theme, width)
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(reader(), theme=theme, width=width)
     assert barriers(page) == []
     assert sideways(page) <= 0
-    page.close()

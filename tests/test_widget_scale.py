@@ -1,11 +1,12 @@
 """The scale of words: words can be taken away, good ones pasted, and the verdict follows."""
 
 import re
+from typing import Any
 
 import pytest
 
 from fmbook.widgets import WordScale
-from tests.browser import chromium
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文"
 ALT = "Three words of a mail and what each adds to its score."
@@ -34,17 +35,21 @@ def test_what_cannot_be_weighed_is_refused(words: list[tuple[str, int, float]]) 
 
 
 @pytest.mark.browser
-def test_taking_words_away_and_pasting_good_ones_changes_the_verdict() -> None:
-    with chromium() as browser:
-        page = browser.new_page()
-        page.set_content(f"<!doctype html><title>t</title><main>{scale().html()}</main>")
-        said = page.locator("[aria-live=polite]")
-        assert "3 of 3 words: the log-odds are +4.4" in said.inner_text()
-        page.get_by_role("checkbox").first.press("Space")
-        assert re.search(r"2 of 3 words: the log-odds are −1\.6, .* ham", said.inner_text())
-        page.get_by_role("checkbox").first.press("Space")
-        page.get_by_role("slider").press("ArrowRight")
-        page.get_by_role("slider").press("ArrowRight")
-        assert "2 good words pasted below: the log-odds are −0.6" in said.inner_text()
-        assert page.locator(".fm-pasted").inner_text() == "meeting wrote"
-        page.close()
+def test_taking_words_away_and_pasting_good_ones_changes_the_verdict(show: Any) -> None:
+    page = show(scale())
+    assert "3 of 3 words: the log-odds are +4.4" in sentence(page)
+    page.get_by_role("checkbox").first.press("Space")
+    assert re.search(r"2 of 3 words: the log-odds are −1\.6, .* ham", sentence(page))
+    page.get_by_role("checkbox").first.press("Space")
+    page.get_by_role("slider").press("ArrowRight")
+    page.get_by_role("slider").press("ArrowRight")
+    assert "2 good words pasted below: the log-odds are −0.6" in sentence(page)
+    assert page.locator(".fm-pasted").inner_text() == "meeting wrote"
+
+
+@pytest.mark.browser
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(scale(), theme=theme, width=width)
+    assert barriers(page) == []
+    assert sideways(page) <= 0

@@ -1,12 +1,13 @@
 """The search by words: words are chosen, pictures sorted, and a picture tells its words."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fmbook.widgets import WordSearch
-from tests.browser import barriers, chromium, complaints, sideways
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文"
 ALT = "Three pictures, sorted by how near they lie to chosen words."
@@ -51,28 +52,28 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.browser
-def test_words_find_pictures_and_a_picture_finds_words() -> None:
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        heard = complaints(page)
-        page.set_content(
-            f'<!doctype html><html lang="en"><title>t</title><main>{search().html()}</main>'
-        )
-        said = page.locator("[aria-live=polite]")
-        assert said.inner_text().startswith("No word is chosen")
-        page.get_by_role("checkbox").first.press("Space")
-        assert "Nearest to “red”: “red heart” (0.71)" in said.inner_text()
-        page.get_by_role("checkbox").nth(1).press("Space")
-        assert re.search(r"Nearest to “red” and “heart”: “red heart” \(1\.00\)", said.inner_text())
-        first = page.get_by_role("listitem").first.get_by_role("button")
-        shown = first.locator("img").evaluate("i => [i.naturalWidth, i.style.objectPosition]")
-        assert shown == [24, "0px 0px"]
-        first.press("Enter")
-        assert "“red heart” lies nearest to the words “red” (0.71)" in said.inner_text()
-        assert first.get_attribute("aria-pressed") == "true"
-        assert barriers(page) == []
-        assert sideways(page) <= 0
-        page.get_by_role("button", name="Clear").click()
-        assert said.inner_text().startswith("No word is chosen")
-        assert heard == []
-        page.close()
+def test_words_find_pictures_and_a_picture_finds_words(show: Any) -> None:
+    page = show(search(), width=390)
+    assert sentence(page).startswith("No word is chosen")
+    page.get_by_role("checkbox").first.press("Space")
+    assert "Nearest to “red”: “red heart” (0.71)" in sentence(page)
+    page.get_by_role("checkbox").nth(1).press("Space")
+    assert re.search(r"Nearest to “red” and “heart”: “red heart” \(1\.00\)", sentence(page))
+    first = page.get_by_role("listitem").first.get_by_role("button")
+    shown = first.locator("img").evaluate("i => [i.naturalWidth, i.style.objectPosition]")
+    assert shown == [24, "0px 0px"]
+    first.press("Enter")
+    assert "“red heart” lies nearest to the words “red” (0.71)" in sentence(page)
+    assert first.get_attribute("aria-pressed") == "true"
+    assert barriers(page) == []
+    assert sideways(page) <= 0
+    page.get_by_role("button", name="Clear").click()
+    assert sentence(page).startswith("No word is chosen")
+
+
+@pytest.mark.browser
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(search(), theme=theme, width=width)
+    assert barriers(page) == []
+    assert sideways(page) <= 0

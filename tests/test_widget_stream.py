@@ -1,13 +1,11 @@
 """The widget of the residual stream: a place is picked, and what each stage adds is read there."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fmbook.widgets import ResidualStream
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 HOSTILE = "</script><img src=x onerror=alert(1)> $x^2$ \udcff 文"
 ALT = "What a small model would say next after each thing that it adds."
@@ -45,34 +43,9 @@ def test_the_picture_draws_the_best_guess_after_each_stage() -> None:
     assert [round(bar.get_width(), 2) for bar in bars] == [0.11, 0.4, 0.75]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-def opened(browser: Any, folder: Path, theme: str = "light", width: int = 760) -> Any:
-    file = folder / "page.html"
-    ground = {"light": "#ffffff", "dark": "#14181e"}[theme]
-    file.write_text(
-        f'<!doctype html><html lang="en" data-theme="{theme}"><title>Widget</title>'
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<body style="background:{ground};margin:12px"><main>{stream().html()}</main></body>',
-        "utf8",
-    )
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    page.gone, page.heard = blocked(page), complaints(page)
-    page.goto(file.as_uri())
-    return page
-
-
-def sentence(page: Any) -> str:
-    return str(page.locator("[aria-live]").inner_text()).replace("\xa0", " ").replace("\u202f", " ")
-
-
 @pytest.mark.browser
-def test_it_is_read_by_mouse(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_read_by_mouse(show: Any) -> None:
+    page = show(stream())
     assert sentence(page) == (
         "After “To” the guess is “ be” (90 %), first from block 1 attention on."
         " The text goes on with “ be”."
@@ -83,24 +56,20 @@ def test_it_is_read_by_mouse(browser: Any, tmp_path: Path) -> None:
     assert page.locator("tbody tr").nth(0).inner_text().replace("\xa0", " ").split() == (
         ["embedding", "3.0", "the", "11", "%", "a", "5.5", "%"]
     )
-    assert (page.gone, page.heard) == ([], [])
-    page.close()
 
 
 @pytest.mark.browser
-def test_it_is_read_by_keyboard(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_read_by_keyboard(show: Any) -> None:
+    page = show(stream())
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
     assert page.get_by_role("slider").get_attribute("aria-valuetext").startswith("token 2 of 5")
     assert sentence(page).startswith("After “To be” the guess is “,”")
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("light", 760), ("dark", 760), ("light", 360)])
-def test_nobody_is_kept_out(browser: Any, tmp_path: Path, theme: str, width: int) -> None:
-    page = opened(browser, tmp_path, theme, width)
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(stream(), theme=theme, width=width)
     assert barriers(page) == []
     assert sideways(page) <= 0
-    page.close()

@@ -1,13 +1,11 @@
 """The chat whose tokens can be opened: by mouse, by keyboard, no kernel."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fmbook.widgets import ChatTranscript
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import LOOKS, barriers, sentence, sideways
 
 ALT = "A question and an answer of three tokens."
 SAID = [
@@ -48,37 +46,12 @@ def test_the_picture_draws_what_was_said() -> None:
     assert [bar.get_height() for bar in bars] == [0.5, 0.25, 1.0]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-def opened(browser: Any, folder: Path, theme: str = "light", width: int = 760) -> Any:
-    file = folder / "page.html"
-    ground = {"light": "#ffffff", "dark": "#14181e"}[theme]
-    file.write_text(
-        f'<!doctype html><html lang="en" data-theme="{theme}"><title>Widget</title>'
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<body style="background:{ground};margin:12px"><main>{transcript().html()}</main></body>',
-        "utf8",
-    )
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    page.gone, page.heard = blocked(page), complaints(page)
-    page.goto(file.as_uri())
-    return page
-
-
-def sentence(page: Any) -> str:
-    return str(page.locator("[aria-live]").inner_text()).replace("\u202f", " ")
-
-
 FIRST = "Token 1 of 3: “It” had 50 %; beside it “The” with 38 % and “<b>” with under 1 %."
 
 
 @pytest.mark.browser
-def test_it_is_read_by_mouse(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_read_by_mouse(show: Any) -> None:
+    page = show(transcript())
     assert sentence(page) == FIRST
     page.locator(".fm-choice").nth(1).hover()
     assert sentence(page) == (
@@ -86,33 +59,28 @@ def test_it_is_read_by_mouse(browser: Any, tmp_path: Path) -> None:
     )
     assert page.locator(".fm-rows b").all_inner_texts() == ["␣was", "␣is", "␣has"]
     assert "is" in page.locator(".fm-rows .fm-top").inner_text()
-    assert (page.gone, page.heard) == ([], [])
-    page.close()
 
 
 @pytest.mark.browser
-def test_it_is_read_by_keyboard(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_it_is_read_by_keyboard(show: Any) -> None:
+    page = show(transcript())
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert sentence(page) == "Token 3 of 3: “↵” had 100 %."
-    page.close()
 
 
 @pytest.mark.browser
-def test_opening_a_token_moves_nothing(browser: Any, tmp_path: Path) -> None:
-    page = opened(browser, tmp_path)
+def test_opening_a_token_moves_nothing(show: Any) -> None:
+    page = show(transcript())
     before = page.locator(".fm-root").bounding_box()
     page.locator(".fm-choice").nth(2).hover()
     assert page.locator(".fm-root").bounding_box() == before
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("theme", "width"), [("light", 760), ("dark", 760), ("light", 360)])
-def test_nobody_is_kept_out(browser: Any, tmp_path: Path, theme: str, width: int) -> None:
-    page = opened(browser, tmp_path, theme, width)
+@LOOKS
+def test_nobody_is_kept_out(show: Any, theme: str, width: int) -> None:
+    page = show(transcript(), theme=theme, width=width)
     assert barriers(page) == []
     assert sideways(page) <= 0
-    page.close()

@@ -4,7 +4,7 @@ import base64
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -22,7 +22,7 @@ from fmbook.widgets import (
     LatentWalk,
     MailReader,
 )
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import barriers, complaints, html, sentence, sideways
 from tests.test_widget_denoising import denoising
 from tests.test_widget_labels import labels
 from tests.test_widget_next_token import next_token
@@ -100,15 +100,6 @@ MAKERS: list[Callable[[], BookWidget]] = [
     *(graph, valley, scale, state_reader),
     *(pieces, stream, next_token, transcript, denoising, search, labels),
 ]
-
-
-PAGES: dict[tuple[type, str], str] = {}
-
-
-def html(widget: BookWidget) -> str:
-    """What `widget.html()` says, drawn once for each state."""
-    key = (type(widget).__bases__[0], widget._state())
-    return PAGES.get(key) or PAGES.setdefault(key, widget.html())
 
 
 class Tags(HTMLParser):
@@ -313,104 +304,56 @@ def test_an_executed_notebook_holds_the_page_and_the_picture() -> None:
 # --- in a real browser, from file://, with no kernel ---------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-class Opened:
-    """A page that shows widgets, and what went wrong on it."""
-
-    def __init__(self, page: Any) -> None:
-        self.page, self.gone, self.heard = page, blocked(page), complaints(page)
-
-    def sentence(self, place: int = 0) -> str:
-        return str(self.page.locator("[aria-live]").nth(place).inner_text())
-
-
-@pytest.fixture
-def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Open widgets on a page of their own; at the end nothing was fetched, nothing complained."""
-    shown: list[Opened] = []
-
-    def open_page(
-        *widgets: BookWidget, theme: str = "", width: int = 760, body: str = "", **context: Any
-    ) -> Opened:
-        attribute = f' data-theme="{theme}"' if theme else ""
-        ground, ink = ("#14181e", "#e6e9ee") if theme == "dark" else ("#ffffff", "#1d2430")
-        file = tmp_path / f"page{len(shown)}.html"
-        file.write_text(
-            f'<!doctype html><html lang="en"{attribute}><title>Widgets</title>'
-            '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f'<body {body} style="background:{ground};color:{ink};margin:12px"><main>'
-            f"{''.join(map(html, widgets))}<p>After.</p></main></body></html>",
-            "utf8",
-        )
-        page = browser.new_page(viewport={"width": width, "height": 800}, **context)
-        shown.append(Opened(page))
-        page.goto(file.as_uri())
-        return shown[-1]
-
-    yield open_page
-    for opened in shown:
-        assert opened.gone == []
-        assert opened.heard == []
-        opened.page.close()
-
-
 @pytest.mark.browser
-def test_attention_is_read_by_mouse(show: Callable[..., Opened]) -> None:
-    opened = show(attention())
-    page = opened.page
-    assert "“mat” (token 6) attends most to “the” (token 5) with 100" in opened.sentence()
+def test_attention_is_read_by_mouse(show: Any) -> None:
+    page = show(attention())
+    assert "“mat” (token 6) attends most to “the” (token 5) with 100" in sentence(page)
     page.locator(".fm-tokens label").nth(1).hover()
-    assert "“cat” (token 2) attends most to “the” (token 1)" in opened.sentence()
+    assert "“cat” (token 2) attends most to “the” (token 1)" in sentence(page)
     box = page.locator("canvas").bounding_box()
     page.mouse.move(box["x"] + 5, box["y"] + box["height"] * 3.5 / 6)
-    assert "“on” (token 4) attends most to “sat” (token 3)" in opened.sentence()
+    assert "“on” (token 4) attends most to “sat” (token 3)" in sentence(page)
     page.locator("select").select_option("head 2")
-    assert re.search(r"In head 2, “on” .* 25\s%, .* 25\s% and .* 25\s%\.", opened.sentence())
+    assert re.search(r"In head 2, “on” .* 25\s%, .* 25\s% and .* 25\s%\.", sentence(page))
 
 
 @pytest.mark.browser
-def test_attention_is_read_by_keyboard(show: Callable[..., Opened]) -> None:
-    opened = show(attention("to be or"))
-    keys = opened.page.keyboard
+def test_attention_is_read_by_keyboard(show: Any) -> None:
+    page = show(attention("to be or"))
+    keys = page.keyboard
     keys.press("Tab")
     keys.press("ArrowDown")
-    assert opened.sentence().startswith("In head 2, “or” attends")
+    assert sentence(page).startswith("In head 2, “or” attends")
     keys.press("Tab")
     keys.press("ArrowLeft")
-    assert opened.sentence().startswith("In head 2, “be” attends most to “to” with 50")
+    assert sentence(page).startswith("In head 2, “be” attends most to “to” with 50")
     keys.press("ArrowRight")
     keys.press("ArrowRight")
-    assert opened.sentence().startswith("In head 2, “to” attends most to “to” with 100")
+    assert sentence(page).startswith("In head 2, “to” attends most to “to” with 100")
 
 
 @pytest.mark.browser
 def test_attention_paints_each_weight_and_leaves_out_what_a_causal_query_cannot_see(
-    show: Callable[..., Opened],
+    show: Any,
 ) -> None:
-    opened = show(attention("to be or"))
+    page = show(attention("to be or"))
     read = "c => [...c.getContext('2d').getImageData(0, 0, 3, 3).data]"
-    pixels = np.reshape(opened.page.locator("canvas").evaluate(read), (3, 3, 4))
+    pixels = np.reshape(page.locator("canvas").evaluate(read), (3, 3, 4))
     assert (pixels[..., 3] > 0).tolist() == np.tril(np.ones((3, 3))).astype(bool).tolist()
     assert pixels[2, 1, :3].tolist() == [0xFE, 0xE8, 0x38]  # weight 1
     assert pixels[2, 0, :3].tolist() == [0x00, 0x22, 0x4E]  # weight 0
 
 
 @pytest.mark.browser
-def test_a_chain_is_stepped_by_mouse_and_tells_how(show: Callable[..., Opened]) -> None:
-    opened = show(chain())
-    page = opened.page
-    said = [opened.sentence()]
+def test_a_chain_is_stepped_by_mouse_and_tells_how(show: Any) -> None:
+    page = show(chain())
+    said = [sentence(page)]
     assert said[0].startswith("2 facts given, nothing derived yet.")
     back, forth = (page.get_by_role("button", name=name) for name in ("Back", "Next"))
     assert back.get_attribute("aria-disabled") == "true"
     for _ in range(3):  # one more than there are steps
         forth.click(force=True)
-        said.append(opened.sentence())
+        said.append(sentence(page))
     assert (
         said[1] == "Step 1 of 2: “text of c” (certainty 0.50). How? By rule first from “text of a”."
     )
@@ -419,40 +362,38 @@ def test_a_chain_is_stepped_by_mouse_and_tells_how(show: Callable[..., Opened]) 
     assert said[3] == said[2]
     assert page.locator(".fm-premise .fm-number").all_inner_texts() == ["2", "3"]
     page.get_by_role("button", name="text of c").click()
-    assert opened.sentence() == said[1]
+    assert sentence(page) == said[1]
     assert page.locator(".fm-premise").count() == 1
     back.click()
     assert page.get_by_role("button", name="text of d").count() == 0, "not derived yet"
 
 
 @pytest.mark.browser
-def test_a_chain_is_stepped_by_keyboard(show: Callable[..., Opened]) -> None:
-    opened = show(chain())
-    page, keys = opened.page, opened.page.keyboard
+def test_a_chain_is_stepped_by_keyboard(show: Any) -> None:
+    page = show(chain())
+    keys = page.keyboard
     keys.press("Tab")
     keys.press("Tab")
     keys.press("Enter")
-    assert opened.sentence().startswith("Step 1 of 2: ")
+    assert sentence(page).startswith("Step 1 of 2: ")
     keys.press("Tab")
     keys.press("ArrowRight")
-    assert opened.sentence().startswith("Step 2 of 2, ")
+    assert sentence(page).startswith("Step 2 of 2, ")
     assert page.get_by_role("slider").get_attribute("aria-valuetext") == "step 2 of 2"
     keys.press("Tab")
     keys.press("Space")
-    assert opened.sentence().startswith("Step 1 of 2: ")
+    assert sentence(page).startswith("Step 1 of 2: ")
     keys.press("ArrowDown")
-    assert opened.sentence().startswith("Step 2 of 2, ")
+    assert sentence(page).startswith("Step 2 of 2, ")
     keys.press("ArrowUp")
-    assert opened.sentence().startswith("Step 1 of 2: ")
+    assert sentence(page).startswith("Step 1 of 2: ")
 
 
 @pytest.mark.browser
-def test_mails_are_read_by_mouse_and_keyboard_and_their_text_stays_text(
-    show: Callable[..., Opened],
-) -> None:
-    opened = show(reader(letter("Third", "ham", "spam", "spam")))
-    page, keys = opened.page, opened.page.keyboard
-    assert opened.sentence() == (
+def test_mails_are_read_by_mouse_and_keyboard_and_their_text_stays_text(show: Any) -> None:
+    page = show(reader(letter("Third", "ham", "spam", "spam")))
+    keys = page.keyboard
+    assert sentence(page) == (
         "In truth “Lunch?” is ham (wanted mail). Right: filter 0. Wrong: filter 1."
     )
     keys.press("Tab")
@@ -465,38 +406,38 @@ def test_mails_are_read_by_mouse_and_keyboard_and_their_text_stays_text(
     assert subject.text_content() == shown
     assert page.locator(".fm-root img").count() == 0
     page.locator(".fm-box label").nth(2).click()
-    assert opened.sentence().endswith("Wrong: filter 0 and filter 1.")
+    assert sentence(page).endswith("Wrong: filter 0 and filter 1.")
     assert page.locator("li:visible").count() == 2
     assert page.locator(".fm-wrong:visible").all_inner_texts() == ["✗ wrong"] * 2
     assert "Right on these 3 mails: filter 0 2 and filter 1 1." in page.inner_text(".fm-tally")
 
 
 @pytest.mark.browser
-def test_on_a_phone_mails_are_chosen_from_a_menu(show: Callable[..., Opened]) -> None:
-    opened = show(reader(), width=390)
-    assert opened.page.locator(".fm-box").is_hidden()
-    opened.page.get_by_role("combobox").select_option("Lunch?")
-    opened.page.get_by_role("combobox").press("ArrowDown")
-    assert "is spam" in opened.sentence()
+def test_on_a_phone_mails_are_chosen_from_a_menu(show: Any) -> None:
+    page = show(reader(), width=390)
+    assert page.locator(".fm-box").is_hidden()
+    page.get_by_role("combobox").select_option("Lunch?")
+    page.get_by_role("combobox").press("ArrowDown")
+    assert "is spam" in sentence(page)
 
 
 @pytest.mark.browser
-def test_equal_widgets_on_one_page_do_not_disturb_each_other(show: Callable[..., Opened]) -> None:
-    opened = show(chain(), chain(), attention("to be or"), attention("to be or"))
-    page = opened.page
+def test_equal_widgets_on_one_page_do_not_disturb_each_other(show: Any) -> None:
+    page = show(chain(), chain(), attention("to be or"), attention("to be or"))
+    roots = page.locator(".fm-root")
     page.get_by_role("button", name="Next").nth(1).click()
-    assert "nothing derived" in opened.sentence(0)
-    assert "Step 1 of 2" in opened.sentence(1)
+    assert "nothing derived" in sentence(roots.nth(0))
+    assert "Step 1 of 2" in sentence(roots.nth(1))
     page.locator(".fm-attention").nth(1).locator("label").nth(1).click()
-    assert "“or” attends" in opened.sentence(2)
-    assert "“to” attends" in opened.sentence(3)
+    assert "“or” attends" in sentence(roots.nth(2))
+    assert "“to” attends" in sentence(roots.nth(3))
     assert page.locator(".fm-attention").nth(0).locator("input:checked").count() == 1
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_widget_looks_the_same_beside_any_other(
-    show: Callable[..., Opened], make: Callable[[], BookWidget]
+    show: Any, make: Callable[[], BookWidget]
 ) -> None:
     look = """(root) => { const home = root.getBoundingClientRect();
         return [root, ...root.querySelectorAll('*')]
@@ -506,7 +447,7 @@ def test_a_widget_looks_the_same_beside_any_other(
             return [...at, style.color, style.borderColor].join(' ');
         }); }"""
     others = [other() for other in MAKERS if other is not make]
-    alone, between = show(make()).page, show(others[0], make(), others[1]).page
+    alone, between = show(make()), show(others[0], make(), others[1])
     first = alone.locator(".fm-root").evaluate(look)
     assert between.locator(".fm-root").nth(1).evaluate(look) == first
 
@@ -515,10 +456,10 @@ def test_a_widget_looks_the_same_beside_any_other(
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [760, 390])
 def test_no_barriers_no_sideways_scrolling_and_large_targets(
-    show: Callable[..., Opened], theme: str, width: int
+    show: Any, theme: str, width: int
 ) -> None:
     words = attention("the cat sat on the mat because it was very tired today")
-    page = show(words, chain(), reader(), theme=theme, width=width).page
+    page = show(words, chain(), reader(), theme=theme, width=width)
     page.get_by_role("button", name="Next").click()
     assert barriers(page) == []
     assert sideways(page) <= 0
@@ -541,9 +482,9 @@ def test_no_barriers_no_sideways_scrolling_and_large_targets(
     ],
 )
 def test_the_page_says_whether_it_is_dark_else_the_system_does(
-    show: Callable[..., Opened], theme: str, body: str, system: str, ground: str
+    show: Any, theme: str, body: str, system: str, ground: str
 ) -> None:
-    page = show(chain(), theme=theme, body=body, color_scheme=system).page
+    page = show(chain(), theme=theme, body=body, color_scheme=system)
     read = "e => getComputedStyle(e).backgroundColor"
     assert page.locator(".fm-root").evaluate(read) == ground
 
@@ -551,9 +492,9 @@ def test_the_page_says_whether_it_is_dark_else_the_system_does(
 @pytest.mark.browser
 @pytest.mark.parametrize("make", MAKERS)
 def test_without_javascript_the_picture_and_its_text_are_there(
-    show: Callable[..., Opened], make: Callable[[], BookWidget]
+    show: Any, make: Callable[[], BookWidget]
 ) -> None:
-    page = show(make(), java_script_enabled=False, width=390).page
+    page = show(make(), java_script_enabled=False, width=390)
     picture = page.get_by_role("img", name=make().alt)
     assert picture.is_visible()
     assert picture.bounding_box()["width"] > 200
@@ -575,8 +516,8 @@ def test_a_widget_that_breaks_leaves_its_picture(
 
 
 @pytest.mark.browser
-def test_nothing_moves_while_the_page_loads(show: Callable[..., Opened]) -> None:
-    page = show(attention(), chain(), reader()).page
+def test_nothing_moves_while_the_page_loads(show: Any) -> None:
+    page = show(attention(), chain(), reader())
     moved = """() => new Promise((done) => {
         new PerformanceObserver((list) => done(list.getEntries().length))
             .observe({ type: "layout-shift", buffered: true });
@@ -586,10 +527,10 @@ def test_nothing_moves_while_the_page_loads(show: Callable[..., Opened]) -> None
 
 
 @pytest.mark.browser
-def test_hovering_over_tokens_does_not_move_them(show: Callable[..., Opened]) -> None:
+def test_hovering_over_tokens_does_not_move_them(show: Any) -> None:
     for head in (0, 1):  # short sentences with 100 %, long ones with less
         words = attention("a cat sat and then a dog sat on it", head=head)
-        page = show(words, width=390).page
+        page = show(words, width=390)
         tokens = page.locator(".fm-tokens label")
         before = tokens.last.bounding_box()
         for i in (0, 1, 3, 9):
@@ -598,8 +539,8 @@ def test_hovering_over_tokens_does_not_move_them(show: Callable[..., Opened]) ->
 
 
 @pytest.mark.browser
-def test_print_shows_the_whole_chain_and_no_buttons(show: Callable[..., Opened]) -> None:
-    page = show(chain()).page
+def test_print_shows_the_whole_chain_and_no_buttons(show: Any) -> None:
+    page = show(chain())
     facts = page.locator(".fm-fact:visible")
     assert facts.count() == 2
     page.emulate_media(media="print")
@@ -609,10 +550,8 @@ def test_print_shows_the_whole_chain_and_no_buttons(show: Callable[..., Opened])
 
 @pytest.mark.browser
 @pytest.mark.parametrize("make", MAKERS)
-def test_focus_is_visible_wherever_tab_leads(
-    show: Callable[..., Opened], make: Callable[[], BookWidget]
-) -> None:
-    page = show(make()).page
+def test_focus_is_visible_wherever_tab_leads(show: Any, make: Callable[[], BookWidget]) -> None:
+    page = show(make())
     seen = 0
     for _ in range(6):
         page.keyboard.press("Tab")

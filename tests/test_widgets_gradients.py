@@ -1,7 +1,6 @@
 """The two widgets of the era gradients in a real browser: by mouse, by keyboard, for everybody."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from fmbook.gradients.autograd import Variable
 from fmbook.records.autograd import graph_nodes
 from fmbook.widgets import BookWidget, ComputationGraph, DescentExplorer
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import barriers, sentence, sideways
 
 ALT = "What the widget shows, said in a sentence."
 
@@ -32,45 +31,8 @@ def valley() -> DescentExplorer:
     return DescentExplorer((1.0, 5.0), {"SGD": plain, "Adam": adam}, alt=ALT)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Open a widget on a page of its own; at the end nothing was fetched, nothing complained."""
-    pages: list[tuple[Any, list[str], list[str]]] = []
-
-    def open_page(widget: BookWidget, theme: str = "light", width: int = 760) -> Any:
-        file = tmp_path / f"page{len(pages)}.html"
-        ground = "#14181e" if theme == "dark" else "#ffffff"
-        file.write_text(
-            f'<!doctype html><html lang="en" data-theme="{theme}"><title>Widget</title>'
-            '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f'<body style="background:{ground};margin:12px">'
-            f"<main>{widget.html()}</main></body></html>",
-            "utf8",
-        )
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        pages.append((page, blocked(page), complaints(page)))
-        page.goto(file.as_uri())
-        return page
-
-    yield open_page
-    for page, gone, heard in pages:
-        assert gone == []
-        assert heard == []
-        page.close()
-
-
-def sentence(page: Any) -> str:
-    return str(page.locator("[aria-live]").inner_text())
-
-
 @pytest.mark.browser
-def test_a_graph_is_walked_there_and_back(show: Callable[..., Any]) -> None:
+def test_a_graph_is_walked_there_and_back(show: Any) -> None:
     page = show(graph())
     assert "5 nodes" in sentence(page)
     for _ in range(5):
@@ -86,7 +48,7 @@ def test_a_graph_is_walked_there_and_back(show: Callable[..., Any]) -> None:
 
 
 @pytest.mark.browser
-def test_a_graph_is_walked_by_keyboard(show: Callable[..., Any]) -> None:
+def test_a_graph_is_walked_by_keyboard(show: Any) -> None:
     page = show(graph())
     page.locator("input").focus()
     page.keyboard.press("End")
@@ -97,7 +59,7 @@ def test_a_graph_is_walked_by_keyboard(show: Callable[..., Any]) -> None:
 
 
 @pytest.mark.browser
-def test_a_valley_tells_where_each_rule_gets(show: Callable[..., Any]) -> None:
+def test_a_valley_tells_where_each_rule_gets(show: Any) -> None:
     page = show(valley())
     assert "After 2 steps of SGD at rate 0.1" in sentence(page)
     assert "crossed the bottom of the valley 1 time" in sentence(page)
@@ -116,8 +78,8 @@ def test_a_valley_tells_where_each_rule_gets(show: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("width", [760, 360])
 @pytest.mark.parametrize("make", [graph, valley])
 def test_no_barriers_and_no_sideways_scrolling(
-    show: Callable[..., Any], make: Callable[[], BookWidget], width: int, theme: str
+    show: Any, make: Callable[[], BookWidget], width: int, theme: str
 ) -> None:
-    page = show(make(), theme, width)
+    page = show(make(), theme=theme, width=width)
     assert barriers(page) == []
     assert sideways(page) <= 0

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from fmbook.grading import feedback
 from fmbook.grading.exercise import HIDDEN
 from fmbook.grading.feedback import hand_back, main
 from fmbook.grading.summary import summary
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import barriers, blocked, complaints, sideways
 from tests.grading import course as real
 from tests.grading.classroom import ANSI, EVIL, Classroom
 
@@ -44,12 +43,6 @@ def room(tmp_path: Path) -> Classroom:
     )
     room.refuse("bob", *ATTENTION, "The file is no readable notebook. Save it again.")
     return room
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 def page_of(room: Classroom, student: str) -> Path:

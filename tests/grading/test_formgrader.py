@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from fmbook.grading.course import Course
-from tests.browser import blocked, chromium, complaints
+from tests.browser import blocked, complaints
 from tests.grading.course import add_cell, answered, hand_in, ledger, make, rows
 
 ERA, NAME = "rules", "expert_system"
@@ -210,12 +210,6 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
 def entrance(course: Course, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with server(course, tmp_path_factory.mktemp("jupyter")) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 def opened(browser: Any, entrance: str) -> Tab:

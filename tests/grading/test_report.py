@@ -1,7 +1,6 @@
 """The report tells the truth about a class, and nothing that a stranger wrote acts in it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from fmbook.grading.page import document
 from fmbook.grading.report import main, page_of
 from fmbook.grading.summary import mistake_of, summary
 from fmbook.grading.verdict import Check, Flag
-from tests.browser import barriers, blocked, chromium, complaints, sideways
+from tests.browser import barriers, blocked, complaints, sideways
 from tests.grading.classroom import ANSI, EVIL, Classroom
 from tests.grading.test_similar import ANSWER, RENAMED
 
@@ -46,12 +45,6 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Classroom:
 @pytest.fixture(scope="module")
 def found(room: Classroom) -> dict[str, Any]:
     return json.loads(json.dumps(summary(room.course, room.ledger)))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 def opened(browser: Any, file: Path, **options: Any) -> tuple[Any, list[str], list[str]]:
