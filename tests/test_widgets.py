@@ -22,7 +22,7 @@ from fmbook.widgets import (
     LatentWalk,
     MailReader,
 )
-from tests.browser import barriers, complaints, html, sentence, sideways
+from tests.browser import LOOKS, barriers, complaints, html, sentence, sideways
 from tests.test_widget_denoising import denoising
 from tests.test_widget_labels import labels
 from tests.test_widget_next_token import next_token
@@ -566,6 +566,17 @@ def test_focus_is_visible_wherever_tab_leads(show: Any, make: Callable[[], BookW
             assert outline == "3px solid"
             seen += 1
     assert seen >= 1
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("make", [slider, walk])
+@LOOKS
+def test_pictures_keep_nobody_out(
+    make: Callable[[], BookWidget], show: Any, theme: str, width: int
+) -> None:
+    page = show(make(), theme=theme, width=width)
+    assert barriers(page) == []
+    assert sideways(page) <= 0
 
 
 def test_the_widgets_styles_leave_highlighted_code_alone() -> None:
