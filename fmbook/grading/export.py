@@ -1,7 +1,9 @@
 """Scores as CSV: a plain table, and the forms that the gradebooks of Canvas and Moodle import.
 
 Plain has a line a submission; Canvas and Moodle want a line a student and a column an exercise.
-Left out: talking to either; and students whose names a spreadsheet would take for a formula.
+Comments stand in the plain table and in Moodle's; of Canvas's file each further column would become
+an exercise. Left out: talking to either; and students whose names a spreadsheet would take for a
+formula.
 """
 
 import csv
@@ -11,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fmbook.grading.course import CourseError
-from fmbook.grading.marks import collected, entered, marks_of
+from fmbook.grading.marks import Entered, collected, entered, marks_of
 from fmbook.grading.page import number
 from fmbook.grading.verdict import text
 
 if TYPE_CHECKING:
     from fmbook.grading.course import Course
-    from fmbook.grading.ledger import Ledger
+    from fmbook.grading.ledger import Entry, Ledger
 
 __all__ = ["FORMS", "Person", "Table", "people", "tame_cell", "to_csv"]
 
@@ -25,7 +27,7 @@ FORMS = ("plain", "canvas", "moodle")
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 PLAIN = (
     *("student", "last_name", "first_name", "email", "era", "notebook", "state", "score", "points"),
-    *("late_penalty", "waits_for_a_person", "flags", "message"),
+    *("late_penalty", "waits_for_a_person", "flags", "message", "comment"),
 )
 
 
@@ -95,27 +97,44 @@ def to_csv(
     known = people(ledger)
     if form == "plain":
         return Table(_written([PLAIN, *_plain(ledger, found, known)]))
-    scores = _scores(ledger, found)
+    scores, comments = _scores(ledger, found)
     persons = {name: known.get(name, Person(name)) for name in sorted(scores)}
     fit = [p for p in persons.values() if _fits(p, form)]
     left_out = tuple(name for name in persons if persons[name] not in fit)
     titles = [f"{an_era}/{a_stem}" for an_era, a_stem in found]
     if form == "moodle":
-        return Table(_written(_moodle(fit, titles, scores)), left_out)
+        return Table(_written(_moodle(fit, titles, scores, comments)), left_out)
     points = {f"{e}/{s}": sum(ledger.points(e, s).values()) for e, s in found}
     return Table(_written(_canvas(fit, titles, scores, points)), left_out)
 
 
-def _scores(ledger: "Ledger", found: Any) -> dict[str, dict[str, str]]:
-    """Student to exercise to score; "" for none yet."""
-    scores: dict[str, dict[str, str]] = {}
+Cells = dict[str, dict[str, str]]  # student to exercise to what stands there
+
+
+def _scores(ledger: "Ledger", found: Any) -> tuple[Cells, Cells]:
+    """Scores, "" for none yet; and comments."""
+    scores: Cells = {}
+    comments: Cells = {}
     for (era, stem), entries in found.items():
         given = entered(ledger, era, stem)
         for entry in entries:
-            marks = marks_of(entry, given.get(entry.student, {}))
+            mine = given.get(entry.student, {})
+            marks = marks_of(entry, mine)
             cell = number(marks.score) if marks.counts else ""
             scores.setdefault(entry.student, {})[f"{era}/{stem}"] = cell
-    return scores
+            comments.setdefault(entry.student, {})[f"{era}/{stem}"] = _comment(entry, mine)
+    return scores, comments
+
+
+def _comment(entry: "Entry", given: Entered) -> str:
+    """What a person wrote to the student, then each failed check's task and message, once."""
+    words = [said for _, _, said in given.values() if said]
+    if entry.verdict and entry.verdict.unreadable:
+        words.append(entry.verdict.unreadable)
+    elif entry.verdict:
+        failed = (check for check in entry.verdict.checks if check.message)
+        words += [*(f"{check.task}: {check.message}" for check in failed), *entry.verdict.notes]
+    return " | ".join(dict.fromkeys(" ".join(word.split()) for word in words))
 
 
 def _plain(ledger: "Ledger", found: Any, known: dict[str, Person]) -> Iterable[list[Any]]:
@@ -124,13 +143,14 @@ def _plain(ledger: "Ledger", found: Any, known: dict[str, Person]) -> Iterable[l
         points = sum(ledger.points(era, stem).values())
         for entry in entries:
             who = known.get(entry.student, Person(entry.student))
-            marks = marks_of(entry, given.get(entry.student, {}))
-            verdict = entry.verdict
+            mine = given.get(entry.student, {})
+            marks, verdict = marks_of(entry, mine), entry.verdict
             yield [
                 *(who.id, who.last, who.first, who.email, era, stem, entry.state),
                 *((marks.score if marks.counts else ""), points, marks.penalty),
                 *(int(marks.waits), len(verdict.flags) if verdict else 0),
                 (verdict.unreadable if verdict else "") or entry.error,
+                _comment(entry, mine),
             ]
 
 
@@ -161,15 +181,23 @@ def _canvas(
         yield [name, own, who.id, "", *(mine.get(title, "") for title in titles)]
 
 
-def _moodle(persons: list[Person], titles: list[str], scores: Any) -> Iterable[list[Any]]:
+def _moodle(
+    persons: list[Person], titles: list[str], scores: Cells, comments: Cells
+) -> Iterable[list[Any]]:
     """Moodle asks which column to find students by: no such cell may be empty.
 
-    (An empty one would give the line's grades to the student of the line before.)
+    (An empty one would give the line's grades to the student of the line before.) It also asks
+    which column is the feedback of which exercise: one stands beside each score.
     """
     mail = all(who.email for who in persons)
-    yield ["Username", *(["Email address"] if mail else []), *titles]
+    both = (column for title in titles for column in (title, f"{title} (feedback)"))
+    yield ["Username", *(["Email address"] if mail else []), *both]
     for who in persons:
-        mine = (scores[who.id].get(title) or "-" for title in titles)
+        mine = [
+            cell
+            for title in titles
+            for cell in (scores[who.id].get(title) or "-", comments[who.id].get(title, ""))
+        ]
         yield [who.id, *([who.email] if mail else []), *mine]
 
 

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from fmbook.grading.export import FORMS, tame_cell, to_csv
 from fmbook.grading.report import main
@@ -106,9 +107,37 @@ def test_moodle_never_gets_an_empty_cell_to_find_a_student_by(room: Classroom) -
     # Moodle (grade/import/csv/classes/load_data.php) keeps the last line's student for such a line,
     # and gives up on the whole file at a grade that is neither a number nor "-".
     found = rows(room, "moodle")
-    assert list(found[0]) == ["Username", "rules/expert_system", "transformers/attention"]
-    assert all(cell for row in found for cell in row.values())
+    exercises = ["rules/expert_system", "transformers/attention"]
+    columns = [column for name in exercises for column in (name, f"{name} (feedback)")]
+    assert list(found[0]) == ["Username", *columns]
+    assert all(row[column] for row in found for column in ("Username", *exercises))
     assert {r["Username"]: r["rules/expert_system"] for r in found}["bob"] == "-"
+
+
+def test_comments_stand_beside_scores_where_the_form_has_room(room: Classroom) -> None:
+    by_student = {r["Username"]: r for r in rows(room, "moodle")}
+    said = by_student["ada"]["transformers/attention (feedback)"]
+    assert said == "attention: x: the mask is ignored | written: No response."
+    assert "is no notebook" in by_student["bob"]["rules/expert_system (feedback)"]
+    plain = {(r["student"], r["notebook"]): r["comment"] for r in rows(room, "plain")}
+    assert plain["ada", "attention"] == said
+    assert plain["ada", "expert_system"] == "written: No response."
+    canvas = to_csv(room.course, room.ledger, "canvas").content
+    assert "the mask is ignored" not in canvas  # a further column would become an exercise
+
+
+def test_what_a_person_wrote_comes_first(room: Classroom) -> None:
+    t, s = room.ledger.t, room.ledger.submitted()
+    mine = sa.select(s.c.id).where(s.c.student == "ada", s.c.stem == "attention").scalar_subquery()
+    cell = sa.select(t["base_cell"].c.id).where(t["base_cell"].c.name == "written")
+    row = sa.and_(t["comment"].c.notebook_id == mine, t["comment"].c.cell_id.in_(cell))
+    with room.ledger.write() as db:
+        assert db.execute(
+            t["comment"].update().where(row).values(manual_comment="Well argued,\nand short.")
+        ).rowcount
+    said = {r["Username"]: r for r in rows(room, "moodle")}["ada"]
+    found = said["transformers/attention (feedback)"]
+    assert found.startswith("Well argued, and short. | attention: x: the mask is ignored")
 
 
 def test_who_cannot_be_named_in_a_form_is_said(
