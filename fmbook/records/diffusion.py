@@ -41,12 +41,13 @@ __all__ = [
     "stored",
 ]
 
-SEEDS, SHORT, MIDDLE, LONG, LONGER, B = range(3), 150, 500, 1000, 2000, 64
+SEEDS, SHORT, MIDDLE, LONG, B = range(3), 150, 500, 1000, 64
 SCALES = (1.0, 1.4, 2.0)
 HALF = True
 FILE = Path(__file__).parent.parent / "checkpoints" / "digit_diffuser.npz"
 KINDS = {target: Process(target=target) for target in ("data", "velocity", "noise")}
 MAIN = Process(scale=1.4)
+MINUTES = {1: (750, MAIN), 2: (1500, Process(scale=1.3))}  # of one core: steps, way back
 WALKS = {  # ways back for a network that predicts noise on DDPM's own path
     "ddim_10": Process(path="linear", target="noise", steps=10),
     "ddpm_10": Process(path="linear", target="noise", steps=10, fresh=True),
@@ -185,12 +186,12 @@ def walked(seed: int) -> dict[str, dict[str, float]]:
     return {way: judge(average, process) for way, process in WALKS.items()}
 
 
-def longer(seed: int) -> dict[str, float]:
-    """The main recipe with twice the steps, its worth at the end."""
-    start = time.process_time()
-    *_, (_, average) = fit(new_model(seed), MAIN, seed, LONGER)
+def within(minutes: int, seed: int) -> dict[str, float]:
+    """The main recipe in as many steps as some CPU-minutes hold, its worth at the end."""
+    (steps, process), start = MINUTES[minutes], time.process_time()
+    *_, (_, average) = fit(new_model(seed), process, seed, steps)
     seconds = round(time.process_time() - start, 1)
-    return {"steps": LONGER, "cpu_seconds": seconds, **judge(average, MAIN)}
+    return {"steps": steps, "cpu_seconds": seconds, **judge(average, process)}
 
 
 def long(seed: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -254,7 +255,7 @@ def row(mains: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def run() -> dict[str, Any]:
-    """Short trainings, a long and a longer one for each seed; stores the long one's of seed 0."""
+    """Short, long and timed trainings for each seed; stores the long one's network of seed 0."""
     mains = []
     for seed in SEEDS:
         found, average = long(seed)
@@ -264,7 +265,7 @@ def run() -> dict[str, Any]:
     return {
         "main": mains,
         "short": {kind: [short(seed, kind) for seed in SEEDS] for kind in KINDS},
-        "longer": [longer(seed) for seed in SEEDS],
+        "minutes": {n: [within(n, seed) for seed in SEEDS] for n in MINUTES},
         "walks": [walked(seed) for seed in SEEDS],
         "ledger": [row(mains)],
     }
