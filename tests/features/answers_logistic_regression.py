@@ -679,9 +679,7 @@ def a_small_number_for_zero(learned, held):
     return (learned - mean) / spread, (held - mean) / spread
 
 
-@wrong(
-    "standardized_repaired", cell="standardized_repaired-check-constant", says="0 / 0 is a NaN"
-)
+@wrong("standardized_repaired", cell="standardized_repaired-check-constant", says="0 / 0 is a NaN")
 def constants_over_zero(learned, held):
     mean, spread = learned.mean(axis=0), learned.std(axis=0)
     return (learned - mean) / spread, (held - mean) / spread
@@ -696,6 +694,16 @@ def one_where_the_spread_is_zero(learned, held):
     mean, spread = learned.mean(axis=0), learned.std(axis=0)
     spread = np.where(spread == 0, 1.0, spread)
     return (learned - mean) / spread, (held - mean) / spread
+
+
+@wrong(
+    "standardized_repaired",
+    cell="standardized_repaired-hidden-alone",
+    says="a mail alone has no spread of its own",
+)
+def own_scale_even_for_one(learned, held):
+    with np.errstate(all="ignore"):
+        return tuple((part - part.mean(axis=0)) / part.std(axis=0) for part in (learned, held))
 
 
 @right("standardized_repaired")

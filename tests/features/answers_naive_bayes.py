@@ -466,9 +466,7 @@ def from_low_to_below_high(probabilities, labels, bins=10):
         raise ValueError("no probabilities")
     found = []
     for k in range(bins):
-        rows = [
-            (p, y) for p, y in zip(probabilities, labels) if k / bins <= p < (k + 1) / bins
-        ]
+        rows = [(p, y) for p, y in zip(probabilities, labels) if k / bins <= p < (k + 1) / bins]
         if rows:
             share = sum(y for _, y in rows) / len(rows)
             found.append((sum(p for p, _ in rows) / len(rows), share, len(rows)))
