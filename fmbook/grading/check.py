@@ -46,6 +46,13 @@ class Cell:
         said = first.lstrip("# ").strip() if first.startswith("#") else ""
         return said or self.grade_id or f"cell {self.number}"
 
+    @property
+    def begins(self) -> str:
+        """Its first line of code, cut short: Jupyter shows no numbers of cells."""
+        lines = (line.strip() for line in self.source.splitlines())
+        first = next((line for line in lines if line and not line.startswith("#")), "")
+        return first if len(first) <= 40 else f"{first[:39].rstrip()}…"
+
 
 def check(notebook: Path, *, seconds: float = 60.0, as_json: bool = False) -> int:
     """Run a notebook up to its last visible check and print what each check says.
@@ -258,7 +265,8 @@ def _as_text(file: Path, cells: list[Cell], stopped: str) -> str:
     if broken := _broken(cells):
         lines += ["", "Cells that ended in an error, which may be why checks fail:"]
         for c in broken:
-            lines.append(f"  cell {c.number}{f' ({c.grade_id})' if c.grade_id else ''}")
+            named = f" ({c.grade_id})" if c.grade_id else ""
+            lines.append(f'  cell {c.number}{named}, which begins "{c.begins}"')
             lines += [f"        {line}" for line in c.message.splitlines()]
     if stopped:
         lines += ["", f"Stopped: {stopped}. What stands behind was not run."]

@@ -104,6 +104,15 @@ def logarithms_of_claims(weights, x, y, l2):
 
 
 @wrong("loss", cell="loss-hidden-large", says="there is a NaN")
+def exp_over_exp(weights, x, y, l2):
+    with np.errstate(all="ignore"):
+        e = np.exp(x @ weights)
+        p = e / (1 + e)
+        parts = -np.log(np.where(y == 1, p, 1 - p))
+    return float(np.mean(parts) + l2 / 2 * np.sum(weights[1:] ** 2))
+
+
+@wrong("loss", cell="loss-hidden-large", says="must not be rounded first")
 def zero_times_infinity(weights, x, y, l2):
     p = sigmoid(x @ weights)
     with np.errstate(all="ignore"):
@@ -123,6 +132,13 @@ def one_by_one_with_exp(weights, x, y, l2):
 @wrong("loss", cell="loss-hidden-large", says="costs too little")
 def clipped_claims(weights, x, y, l2):
     p = np.clip(sigmoid(x @ weights), 1e-15, 1 - 1e-15)
+    parts = -(y * np.log(p) + (1 - y) * np.log(1 - p))
+    return float(np.mean(parts) + l2 / 2 * np.sum(weights[1:] ** 2))
+
+
+@wrong("loss", cell="loss-check-large", says="a confident mistake costs too little")
+def clipped_a_little(weights, x, y, l2):
+    p = np.clip(sigmoid(x @ weights), 1e-12, 1 - 1e-12)
     parts = -(y * np.log(p) + (1 - y) * np.log(1 - p))
     return float(np.mean(parts) + l2 / 2 * np.sum(weights[1:] ** 2))
 
@@ -262,7 +278,7 @@ def penalty_divided(weights, x, y, l2):
     return (x.T @ (sigmoid(x @ weights) - y) + penalty) / len(y)
 
 
-@wrong("gradient", cell="gradient-hidden-penalty", says="the weights afterwards")
+@wrong("gradient", cell="gradient-hidden-penalty", says="are changed; make a new array")
 def penalty_in_place(weights, x, y, l2):
     slope = x.T @ (sigmoid(x @ weights) - y) / len(y)
     weights[0] = 0.0
@@ -272,6 +288,13 @@ def penalty_in_place(weights, x, y, l2):
 @wrong("gradient", cell="gradient-hidden-penalty", says="which is one number")
 def penalty_added_everywhere(weights, x, y, l2):
     return x.T @ (sigmoid(x @ weights) - y) / len(y) + l2 / 2 * np.sum(weights[1:] ** 2)
+
+
+@wrong("gradient", cell="gradient-check-arguments", says="are changed; make a new array")
+def bias_set_to_zero_in_place(weights, x, y, l2):
+    slope = x.T @ (sigmoid(x @ weights) - y) / len(y)
+    weights[0] = 0.0
+    return slope + l2 * weights
 
 
 @right("gradient")
@@ -453,6 +476,18 @@ def divides_by_zero(scores, labels):
     points = [(0.0, 0.0)]
     for t in sorted(set(scores), reverse=True):
         flagged = [y for s, y in zip(scores, labels) if s >= t]
+        points.append((flagged.count(False) / ham, flagged.count(True) / spam))
+    return points
+
+
+@wrong("roc", cell="roc-check-example", says="flag what scores as much or more, not only more")
+def what_scores_more(scores, labels):
+    spam, ham = sum(labels), len(labels) - sum(labels)
+    if not spam or not ham:
+        raise ValueError("one kind only")
+    points = [(0.0, 0.0)]
+    for t in sorted(set(scores), reverse=True):
+        flagged = [y for s, y in zip(scores, labels) if s > t]
         points.append((flagged.count(False) / ham, flagged.count(True) / spam))
     return points
 
@@ -642,6 +677,33 @@ def constants_thrown_out(learned, held):
 def a_small_number_for_zero(learned, held):
     mean, spread = learned.mean(axis=0), np.maximum(learned.std(axis=0), 1e-8)
     return (learned - mean) / spread, (held - mean) / spread
+
+
+@wrong("standardized_repaired", cell="standardized_repaired-check-constant", says="0 / 0 is a NaN")
+def constants_over_zero(learned, held):
+    mean, spread = learned.mean(axis=0), learned.std(axis=0)
+    return (learned - mean) / spread, (held - mean) / spread
+
+
+@wrong(
+    "standardized_repaired",
+    cell="standardized_repaired-hidden-constant",
+    says="rounding left a spread of 1e-17",
+)
+def one_where_the_spread_is_zero(learned, held):
+    mean, spread = learned.mean(axis=0), learned.std(axis=0)
+    spread = np.where(spread == 0, 1.0, spread)
+    return (learned - mean) / spread, (held - mean) / spread
+
+
+@wrong(
+    "standardized_repaired",
+    cell="standardized_repaired-hidden-alone",
+    says="a mail alone has no spread of its own",
+)
+def own_scale_even_for_one(learned, held):
+    with np.errstate(all="ignore"):
+        return tuple((part - part.mean(axis=0)) / part.std(axis=0) for part in (learned, held))
 
 
 @right("standardized_repaired")

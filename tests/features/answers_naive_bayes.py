@@ -163,6 +163,33 @@ def refuses_an_empty_side(spam, ham, alpha=1.0):
     return {w: math.log((spam.get(w, 0) + alpha) / s * h / (ham.get(w, 0) + alpha)) for w in words}
 
 
+@wrong("log_odds", cell="log_odds-hidden-limits", says="must be refused at the start")
+def refuses_only_below_zero(spam, ham, alpha=1.0):
+    if alpha < 0:
+        raise ValueError("alpha")
+    words = set(spam) | set(ham)
+    s, h = (sum(side.values()) + alpha * len(words) for side in (spam, ham))
+    return {w: math.log((spam.get(w, 0) + alpha) / s * h / (ham.get(w, 0) + alpha)) for w in words}
+
+
+@wrong("log_odds", cell="log_odds-check-example", says="both sides together, not of each side")
+def vocabulary_side_by_side(spam, ham, alpha=1.0):
+    if alpha <= 0:
+        raise ValueError("alpha")
+    words = set(spam) | set(ham)
+    s, h = (sum(side.values()) + alpha * len(side) for side in (spam, ham))
+    return {w: math.log((spam.get(w, 0) + alpha) / s * h / (ham.get(w, 0) + alpha)) for w in words}
+
+
+@wrong("log_odds", cell="log_odds-check-example", says="alpha is added to the sum once")
+def alpha_once(spam, ham, alpha=1.0):
+    if alpha <= 0:
+        raise ValueError("alpha")
+    words = set(spam) | set(ham)
+    s, h = (sum(side.values()) + alpha for side in (spam, ham))
+    return {w: math.log((spam.get(w, 0) + alpha) / s * h / (ham.get(w, 0) + alpha)) for w in words}
+
+
 @right("log_odds")
 def two_logarithms(spam, ham, alpha=1.0):
     if alpha <= 0:
@@ -433,6 +460,47 @@ def wants_two_bins(probabilities, labels, bins=10):
     ]
 
 
+@wrong("reliability", cell="reliability-check-example", says="a probability of 1 got lost")
+def from_low_to_below_high(probabilities, labels, bins=10):
+    if bins < 1 or not all(0 <= p <= 1 for p in probabilities):
+        raise ValueError("no probabilities")
+    found = []
+    for k in range(bins):
+        rows = [(p, y) for p, y in zip(probabilities, labels) if k / bins <= p < (k + 1) / bins]
+        if rows:
+            share = sum(y for _, y in rows) / len(rows)
+            found.append((sum(p for p, _ in rows) / len(rows), share, len(rows)))
+    return found
+
+
+@wrong("reliability", cell="reliability-check-example", says="and there is no bin behind it")
+def one_past_the_end(probabilities, labels, bins=10):
+    if bins < 1 or not all(0 <= p <= 1 for p in probabilities):
+        raise ValueError("no probabilities")
+    held = [[] for _ in range(bins)]
+    for p, y in zip(probabilities, labels):
+        held[int(p * bins)].append((p, y))
+    return [
+        (sum(p for p, _ in rows) / len(rows), sum(y for _, y in rows) / len(rows), len(rows))
+        for rows in held
+        if rows
+    ]
+
+
+@wrong("reliability", cell="reliability-hidden-refuses", says="a probability not a number: expecte")
+def refuses_only_what_lies_outside(probabilities, labels, bins=10):
+    if bins < 1 or any(p < 0 or p > 1 for p in probabilities):
+        raise ValueError("no probabilities")
+    found = []
+    for k in range(bins):
+        top = 2 if k == bins - 1 else (k + 1) / bins
+        rows = [(p, y) for p, y in zip(probabilities, labels) if k / bins <= p < top]
+        if rows:
+            share = sum(y for _, y in rows) / len(rows)
+            found.append((sum(p for p, _ in rows) / len(rows), share, len(rows)))
+    return found
+
+
 @right("reliability")
 def bin_by_bin(probabilities, labels, bins=10):
     if bins <= 0:
@@ -597,6 +665,22 @@ def no_questions_asked(scores, labels, false_alarms=0.01):
     return good[math.floor(false_alarms * len(good) + 1e-9)]
 
 
+@wrong("threshold", cell="threshold-hidden-ties", says="29 may lie above: 0.29 * 100 is 28.9999")
+def rounds_down_what_python_computed(scores, labels, false_alarms=0.01):
+    good = sorted([s for s, y in zip(scores, labels) if not y], reverse=True)
+    if not good or not 0 <= false_alarms < 1:
+        raise ValueError("no good mail, or no share")
+    return good[math.floor(false_alarms * len(good))]
+
+
+@wrong("threshold", cell="threshold-check-ties", says="29 mails may lie above")
+def rounds_to_whole_mails(scores, labels, false_alarms=0.01):
+    good = sorted([s for s, y in zip(scores, labels) if not y], reverse=True)
+    if not good or not 0 <= false_alarms < 1:
+        raise ValueError("no good mail, or no share")
+    return good[int(len(good) * false_alarms)]
+
+
 @right("threshold")
 def by_counting(scores, labels, false_alarms=0.01):
     if not 0 <= false_alarms < 1:
@@ -730,6 +814,17 @@ def sums_not_grown(bag, spam, ham, spam_mails, ham_mails):
 
 @wrong("probability_repaired", cell="probability_repaired-hidden-short", says="leave it out")
 def unknown_words_count(bag, spam, ham, spam_mails, ham_mails):
+    words = spam.keys() | ham.keys()
+    s, h = (sum(side.values()) + len(words) for side in (spam, ham))
+    score = math.log(spam_mails / ham_mails)
+    for w, n in bag.items():
+        score += n * math.log((spam.get(w, 0) + 1) / s * h / (ham.get(w, 0) + 1))
+    small = math.exp(-abs(score))
+    return (1 if score > 0 else small) / (1 + small)
+
+
+@wrong("probability_repaired", cell="probability_repaired-check-short", says="leave it out")
+def unseen_words_smoothed(bag, spam, ham, spam_mails, ham_mails):
     words = spam.keys() | ham.keys()
     s, h = (sum(side.values()) + len(words) for side in (spam, ham))
     score = math.log(spam_mails / ham_mails)

@@ -156,6 +156,7 @@ def by_counting(g, shape):
 # Task 2: Variable -------------------------------------------------------------------------------
 
 ENTRIES, MATMUL, SUM = "Variable-hidden-entries", "Variable-hidden-matmul", "Variable-hidden-sum"
+SHAPES = "Variable-check-shapes"
 
 
 @wrong("Variable", cell=ENTRIES, says="x gets g times x; it must get g times y")
@@ -289,6 +290,31 @@ class matmul_of_vectors(library.Variable):
         other = _variable(other)
         x, y = self.data, other.data
         return Variable(x @ y, [(self, lambda g: g @ y.mT), (other, lambda g: x.mT @ g)], "matmul")
+
+
+@wrong("Variable", cell=SHAPES, says="(2, 3) @ (3, 4): the shapes do not fit: transpose")
+class matmul_without_a_turn(library.Variable):
+    def __matmul__(self, other):
+        other = _variable(other)
+        x, y = self.data, other.data
+        if min(x.ndim, y.ndim) < 2:
+            raise ValueError("matrices only")
+        return Variable(x @ y, [(self, lambda g: g @ y), (other, lambda g: x @ g)], "matmul")
+
+
+@wrong("Variable", cell=SHAPES, says="sum over axis 1: g lacks the axis that was summed")
+class sum_never_puts_the_axis_back(library.Variable):
+    def sum(self, axis=None, keepdims=False):
+        x = self.data
+        return Variable(
+            x.sum(axis, keepdims=keepdims), [(self, lambda g: g * np.ones_like(x))], "sum"
+        )
+
+
+@wrong("Variable", cell=SHAPES, says="(2, 3) to (3, 2): g must get the shape of x again")
+class reshape_passes_on(library.Variable):
+    def reshape(self, *shape):
+        return Variable(self.data.reshape(shape), [(self, _same)], "reshape")
 
 
 @wrong("Variable", cell=SUM, says="g is divided by the number of entries, as in a mean")
@@ -686,6 +712,7 @@ class by_one_helper:
 # Task 3: gradients ------------------------------------------------------------------------------
 
 PATHS, INPUTS = "gradients-hidden-paths", "gradients-hidden-inputs"
+MIDDLE, ODD = "gradients-check-middle", "gradients-check-odd-inputs"
 
 
 @wrong("gradients", cell=PATHS, says="of several paths only the last one counts")
@@ -802,7 +829,66 @@ def in_the_order_of_the_graph(output, inputs):
     return [found.get(id(x), np.zeros_like(x.data)) for x in reversed(wanted)]
 
 
-@wrong("gradients", cell=INPUTS, says="with an input that does not matter")
+@wrong("gradients", cell=MIDDLE, says="before the long way had reached m: mind the order")
+def in_the_order_of_meeting(output, inputs):
+    """Each node once, but as soon as something has arrived."""
+    if output.data.size != 1:
+        raise ValueError("one number only")
+    found, seen, waiting = {id(output): np.ones_like(output.data)}, {id(output)}, [output]
+    while waiting:
+        node = waiting.pop(0)
+        for parent, pullback in node.parents:
+            part = library.unbroadcast(pullback(found[id(node)]), parent.data.shape)
+            found[id(parent)] = found.get(id(parent), 0.0) + part
+            if id(parent) not in seen:
+                seen.add(id(parent))
+                waiting.append(parent)
+    return [found.get(id(x), np.zeros_like(x.data)) for x in inputs]
+
+
+@wrong("gradients", cell=MIDDLE, says="before the short way had reached m: mind the order")
+def depth_first(output, inputs):
+    if output.data.size != 1:
+        raise ValueError("one number only")
+    found, seen = {id(output): np.ones_like(output.data)}, set()
+
+    def visit(node):
+        seen.add(id(node))
+        for parent, pullback in node.parents:
+            part = library.unbroadcast(pullback(found[id(node)]), parent.data.shape)
+            found[id(parent)] = found.get(id(parent), 0.0) + part
+            if id(parent) not in seen and parent.parents:
+                visit(parent)
+
+    visit(output)
+    return [found.get(id(x), np.zeros_like(x.data)) for x in inputs]
+
+
+@wrong("gradients", cell=ODD, says="an input without effect gets zeros: use .get")
+def looks_all_inputs_up(output, inputs):
+    if output.data.size != 1:
+        raise ValueError("one number only")
+    found = {id(output): np.ones_like(output.data)}
+    for node in reversed(library.topological(output)):
+        for parent, pullback in node.parents:
+            part = library.unbroadcast(pullback(found[id(node)]), parent.data.shape)
+            found[id(parent)] = found.get(id(parent), 0.0) + part
+    return [found[id(x)] for x in inputs]
+
+
+@wrong("gradients", cell=INPUTS, says="an input without effect gets zeros: use .get")
+def looks_bystanders_up(output, inputs):
+    if output.data.size != 1:
+        raise ValueError("one number only")
+    found = {id(output): np.ones_like(output.data)}
+    for node in reversed(library.topological(output)):
+        for parent, pullback in node.parents:
+            part = library.unbroadcast(pullback(found[id(node)]), parent.data.shape)
+            found[id(parent)] = found.get(id(parent), 0.0) + part
+    return [found[id(x)] for x in inputs]
+
+
+@wrong("gradients", cell=INPUTS, says="an input without effect gets zeros, not None")
 def knows_no_bystanders(output, inputs):
     if output.data.size != 1:
         raise ValueError("one number only")

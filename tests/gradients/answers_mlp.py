@@ -199,6 +199,7 @@ def signs_folded_in(X, y, epochs):
 # Task 2: cross_entropy --------------------------------------------------------------------------
 
 VALUES, SLOPES = "cross_entropy-hidden-values", "cross_entropy-hidden-slopes"
+LARGE = "cross_entropy-check-large"
 
 
 @wrong("cross_entropy", cell=VALUES, says="the sum; it must be the mean")
@@ -267,6 +268,26 @@ def overflowing(logits, labels):
     return (e.sum(-1).log() - logits[np.arange(len(labels)), labels]).mean()
 
 
+@wrong("cross_entropy", cell=LARGE, says="the logarithm of 0: subtract the largest of *each row*")
+def one_shift_for_the_table(logits, labels):
+    s = logits - logits.data.max()
+    return (s.exp().sum(-1).log() - s[np.arange(len(labels)), labels]).mean()
+
+
+@wrong("cross_entropy", cell=LARGE, says="do not take the log of a probability")
+def logarithm_of_a_probability(logits, labels):
+    e = (logits - logits.data.max(-1, keepdims=True)).exp()
+    p = e / e.sum(-1, keepdims=True)
+    return -(p[np.arange(len(labels)), labels].log().mean())
+
+
+@wrong("cross_entropy", cell=LARGE, says="exp overflowed, or 0 / 0: subtract the largest score of")
+def probabilities_without_a_shift(logits, labels):
+    e = logits.exp()
+    p = e / e.sum(-1, keepdims=True)
+    return -(p[np.arange(len(labels)), labels].log().mean())
+
+
 @wrong("cross_entropy", cell=SLOPES, says="the graph is cut")
 def computed_with_the_data(logits, labels):
     z = logits.data
@@ -317,6 +338,7 @@ def with_its_own_pullback(logits, labels):
 # Task 3: AdamW ----------------------------------------------------------------------------------
 
 FIRST, DECAY, STATE = "AdamW-hidden-first", "AdamW-hidden-decay", "AdamW-hidden-state"
+EXAMPLE, LISTS = "AdamW-check-example", "AdamW-check-lists"
 
 
 @wrong("AdamW", cell=FIRST, says="the bias of the means is not corrected")
@@ -476,7 +498,7 @@ class biases_spared(library.AdamW):
         return [q - shrink * p * (p.ndim > 1) for p, q in zip(parameters, moved)], state
 
 
-@wrong("AdamW", cell=STATE, says="a second step from the same state")
+@wrong("AdamW", cell=STATE, says="the state that was given is changed: make new")
 class changes_the_state(library.AdamW):
     def step(self, parameters, gradients, state):
         t, means, squares = state
@@ -489,6 +511,79 @@ class changes_the_state(library.AdamW):
             part = m / (1 - self.beta1**t) / ((v / (1 - self.beta2**t)) ** 0.5 + self.eps)
             moved.append(p - self.rate * part - self.rate * self.decay * p)
         return moved, (t, means, squares)
+
+
+@wrong("AdamW", cell=LISTS, says="the state that was given is changed: make new arrays")
+class moves_the_means_it_was_given(library.AdamW):
+    def step(self, parameters, gradients, state):
+        t, means, squares = state
+        for g, m, v in zip(gradients, means, squares):
+            m += (1 - self.beta1) * (g - m)
+            v += (1 - self.beta2) * (g**2 - v)
+        t = t + 1
+        roots = [(v / (1 - self.beta2**t)) ** 0.5 + self.eps for v in squares]
+        moved = [
+            p - self.rate * m / (1 - self.beta1**t) / root - self.rate * self.decay * p
+            for p, m, root in zip(parameters, means, roots)
+        ]
+        return moved, (t, means, squares)
+
+
+@wrong("AdamW", cell=STATE, says="the means m that were given are changed")
+class changes_the_means(library.AdamW):
+    def step(self, parameters, gradients, state):
+        t, means, squares = state
+        for g, m in zip(gradients, means):
+            m *= self.beta1
+            m += (1 - self.beta1) * g
+        t, squares = (
+            t + 1,
+            [self.beta2 * v + (1 - self.beta2) * g**2 for v, g in zip(squares, gradients)],
+        )
+        moved = [
+            p
+            - self.rate * m / (1 - self.beta1**t) / ((v / (1 - self.beta2**t)) ** 0.5 + self.eps)
+            - self.rate * self.decay * p
+            for p, m, v in zip(parameters, means, squares)
+        ]
+        return moved, (t, means, squares)
+
+
+@wrong("AdamW", cell=STATE, says="the mean squares v that were given are changed")
+class changes_the_mean_squares(library.AdamW):
+    def step(self, parameters, gradients, state):
+        t, means, squares = state
+        for g, v in zip(gradients, squares):
+            v *= self.beta2
+            v += (1 - self.beta2) * g**2
+        t, means = t + 1, [self.beta1 * m + (1 - self.beta1) * g for m, g in zip(means, gradients)]
+        moved = [
+            p
+            - self.rate * m / (1 - self.beta1**t) / ((v / (1 - self.beta2**t)) ** 0.5 + self.eps)
+            - self.rate * self.decay * p
+            for p, m, v in zip(parameters, means, squares)
+        ]
+        return moved, (t, means, squares)
+
+
+@wrong("AdamW", cell=EXAMPLE, says="the bias of the means is not corrected")
+class neither_mean_corrected(library.AdamW):
+    def step(self, parameters, gradients, state):
+        t, means, squares = state
+        m = [self.beta1 * m + (1 - self.beta1) * g for m, g in zip(means, gradients)]
+        v = [self.beta2 * v + (1 - self.beta2) * g**2 for v, g in zip(squares, gradients)]
+        moved = [
+            p - self.rate * a / (b**0.5 + self.eps) - self.rate * self.decay * p
+            for p, a, b in zip(parameters, m, v)
+        ]
+        return moved, (t + 1, m, v)
+
+
+@wrong("AdamW", cell=EXAMPLE, says="added to the gradient, where Adam divides it away")
+class decay_beside_the_gradient(library.AdamW):
+    def step(self, parameters, gradients, state):
+        pulled = [g + self.decay * p for g, p in zip(gradients, parameters)]
+        return library.Adam.step(self, parameters, pulled, state)
 
 
 @right("AdamW")

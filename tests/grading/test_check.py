@@ -256,9 +256,17 @@ def test_people_see_tasks_and_messages(tmp_path: Path, capsys: Any) -> None:
         "  not begun",
         "",
         "Cells that ended in an error, which may be why checks fail:",
-        "  cell 5",
+        '  cell 5, which begins "oops"',
         "        NameError: name 'oops' is not defined",
     ]
+
+
+def test_a_broken_cell_is_known_by_its_first_line_of_code(tmp_path: Path, capsys: Any) -> None:
+    loop = "\n# Play.\n\nfor times in [1, 10, 40, 80, 1000, 5000]:\n    oops"
+    (file := tmp_path / "mine.ipynb").write_text(json.dumps(small(FIRST, loop, PASSES)))
+    assert check(file) == 0
+    said = capsys.readouterr().out
+    assert 'cell 2, which begins "for times in [1, 10, 40, 80, 1000, 5000…"\n' in said
 
 
 PARENT = (
