@@ -122,7 +122,8 @@ def test_a_task_tells_points_difficulty_minutes_and_folds_three_hints(stem: str)
         if cell.cell_type != "code" or not is_solution(cell):
             continue
         before = [c.source for c in cells[:number] if c.cell_type == "markdown"]
-        text = before[-1] if "<details>" in before[-1] else "\n".join(before[-2:])
+        start = max(i for i, text in enumerate(before) if text.startswith("## Task"))
+        text = "\n".join(before[start:])
         for word in ("points", "difficulty", "minutes"):
             assert word in text.lower(), f"{grade_id(cell)} does not tell its {word}"
         assert text.count("<details>") >= 3, f"{grade_id(cell)} lacks folded hints"

@@ -59,7 +59,7 @@ def value_of_the_game(kind, real, fake):
     return told, -F.softplus(fake).mean() if kind == "saturating" else F.softplus(-fake).mean()
 
 
-@wrong("losses", cell=LOGISTIC, says="the discriminator's loss is halved")
+@wrong("losses", cell=LOGISTIC, says="the loss is halved: add the two means")
 def halved(kind, real, fake):
     if kind == "hinge":
         return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2, -fake.mean()
@@ -195,6 +195,70 @@ def by_loops(kind, real, fake):
     return torch.tensor(told), torch.tensor(fooled)
 
 
+EXAMPLE = "losses-check-example"
+
+
+@wrong("losses", cell=EXAMPLE, says="the loss is halved: add the two means, take no mean over both")
+def mean_over_both(kind, real, fake):
+    if kind == "hinge":
+        return torch.cat((F.relu(1 - real), F.relu(1 + fake))).mean(), -fake.mean()
+    told = torch.cat((F.softplus(-real), F.softplus(fake))).mean()
+    return told, -F.softplus(fake).mean() if kind == "saturating" else F.softplus(-fake).mean()
+
+
+@wrong("losses", cell=EXAMPLE, says="non-saturating: the part of the made images is missing")
+def only_real_non_saturating(kind, real, fake):
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean(), -fake.mean()
+    caught = F.softplus(fake).mean()
+    if kind == "saturating":
+        return F.softplus(-real).mean() + caught, -caught
+    return F.softplus(-real).mean(), F.softplus(-fake).mean()
+
+
+@wrong("losses", cell=EXAMPLE, says="saturating: the part of the real images is missing")
+def only_made_in_the_example(kind, real, fake):
+    caught = F.softplus(fake).mean()
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean(), -fake.mean()
+    return caught, -caught if kind == "saturating" else F.softplus(-fake).mean()
+
+
+@wrong("losses", cell=EXAMPLE, says="the hinge is missing: beyond the margin the loss is 0")
+def linear_discriminator(kind, real, fake):
+    if kind == "hinge":
+        return (1 - real).mean() + (1 + fake).mean(), -fake.mean()
+    told = F.softplus(-real).mean() + F.softplus(fake).mean()
+    return told, -F.softplus(fake).mean() if kind == "saturating" else F.softplus(-fake).mean()
+
+
+@wrong("losses", cell=EXAMPLE, says="saturating and non-saturating have changed places")
+def generators_exchanged(kind, real, fake):
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean(), -fake.mean()
+    told = F.softplus(-real).mean() + F.softplus(fake).mean()
+    return told, F.softplus(-fake).mean() if kind == "saturating" else -F.softplus(fake).mean()
+
+
+@wrong("losses", cell=EXAMPLE, says="the sign is turned round: this helps the discriminator")
+def hinge_generator_helps(kind, real, fake):
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean(), fake.mean()
+    told = F.softplus(-real).mean() + F.softplus(fake).mean()
+    return told, -F.softplus(fake).mean() if kind == "saturating" else F.softplus(-fake).mean()
+
+
+@wrong("losses", cell="losses-check-large", says="the logarithm of 0: use softplus")
+def logarithm_of_the_probability(kind, real, fake):
+    if kind not in KINDS:
+        raise ValueError(kind)
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean(), -fake.mean()
+    p, q = torch.sigmoid(real), torch.sigmoid(fake)
+    told = -p.log().mean() - (1 - q).log().mean()
+    return told, (1 - q).log().mean() if kind == "saturating" else -q.log().mean()
+
+
 # Task 2: frechet_distance -----------------------------------------------------------------------
 
 CLOUDS, LIMITS = "frechet_distance-hidden-clouds", "frechet_distance-hidden-limits"
@@ -271,6 +335,37 @@ def rooted(a, b):
     S, T = (np.atleast_2d(np.cov(z.T)) for z in (x, y))
     cross = np.sqrt(np.linalg.eigvals(S @ T).real.clip(0)).sum()
     return float(np.sqrt(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(S + T) - 2 * cross))
+
+
+NOT_THE_PRODUCT = "is not the product of the two roots: S and T need not commute"
+
+
+@wrong("frechet_distance", cell=CLOUDS, says=NOT_THE_PRODUCT)
+def difference_of_roots(a, b):
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError("clouds do not fit")
+
+    def root(matrix):
+        values, vectors = torch.linalg.eigh(torch.atleast_2d(matrix))
+        return vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+    a, b = a.double(), b.double()
+    apart = (root(a.T.cov()) - root(b.T.cov())).square().sum()
+    return float((a.mean(0) - b.mean(0)).square().sum() + apart)
+
+
+@wrong("frechet_distance", cell="frechet_distance-check-turned", says=NOT_THE_PRODUCT)
+def product_of_roots(a, b):
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError("clouds do not fit")
+
+    def root(matrix):
+        values, vectors = torch.linalg.eigh(torch.atleast_2d(matrix))
+        return vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+    a, b = a.double(), b.double()
+    apart = (root(a.T.cov()) - root(b.T.cov())).square().sum()
+    return float((a.mean(0) - b.mean(0)).square().sum() + apart)
 
 
 @wrong("frechet_distance", cell=LIMITS, says="a cloud of one point: expected ValueError")
@@ -433,6 +528,44 @@ def nuclear(weight, u, steps=1):
     return torch.linalg.svdvals(weight).sum(), u
 
 
+NO_GRADIENT = "no gradient reaches W: compute the last product outside torch.no_grad()"
+THROUGH = "a gradient flows through u and v too: compute them without gradients"
+
+
+@wrong("spectral_norm", cell="spectral_norm-check-gradient", says=NO_GRADIENT)
+def all_without_gradients(weight, u, steps=1):
+    with torch.no_grad():
+        for _ in range(steps):
+            v = F.normalize(weight.T @ u, dim=0)
+            u = F.normalize(weight @ v, dim=0)
+        return u @ weight @ v, u
+
+
+@wrong("spectral_norm", cell=NORM, says=NO_GRADIENT)
+def detached(weight, u, steps=1):
+    W = weight.detach()
+    for _ in range(steps):
+        v = F.normalize(W.T @ u, dim=0)
+        u = F.normalize(W @ v, dim=0)
+    return u @ W @ v, u
+
+
+@wrong("spectral_norm", cell="spectral_norm-check-gradient", says=THROUGH)
+def all_with_gradients(weight, u, steps=1):
+    for _ in range(steps):
+        v = F.normalize(weight.T @ u, dim=0)
+        u = F.normalize(weight @ v, dim=0)
+    return u @ weight @ v, u
+
+
+@wrong("spectral_norm", cell=NORM, says=THROUGH)
+def length_with_gradients(weight, u, steps=1):
+    for _ in range(steps):
+        v = F.normalize(weight.T @ u, dim=0)
+        u = F.normalize(weight @ v, dim=0)
+    return (weight @ v).norm(), u.detach()
+
+
 @right("spectral_norm")
 def by_numpy(weight, u, steps=1):
     W, x = weight.detach().double().numpy(), u.detach().double().numpy()
@@ -441,7 +574,8 @@ def by_numpy(weight, u, steps=1):
         y /= np.linalg.norm(y)
         x = W @ y
         x /= np.linalg.norm(x)
-    return torch.tensor(x @ W @ y, dtype=weight.dtype), torch.tensor(x, dtype=weight.dtype)
+    left, right = (torch.tensor(z, dtype=weight.dtype) for z in (x, y))
+    return (weight * torch.outer(left, right)).sum(), left
 
 
 @right("spectral_norm")
@@ -457,12 +591,12 @@ def by_the_length_of_the_product(weight, u, steps=1):
 
 @right("spectral_norm")
 def by_the_square(weight, u, steps=1):
-    square = weight @ weight.T
+    W = weight.detach().double()
     x = u.double()
     for step in range(steps):
         before = x
-        x = F.normalize(square.double() @ x, dim=0)
-    v = F.normalize(weight.T.double() @ before, dim=0)
+        x = F.normalize(W @ W.T @ x, dim=0)
+    v = F.normalize(W.T @ before, dim=0)
     return (x @ weight.double() @ v).to(weight.dtype), x.to(weight.dtype)
 
 
@@ -558,6 +692,39 @@ def drops_counts(average, weights, decay):
         name: decay * average[name] + (1 - decay) * new
         for name, new in weights.items()
         if new.is_floating_point()
+    }
+
+
+@wrong("average_repaired", cell=VALUE, says="all is made float32; each entry keeps its dtype")
+def all_float(average, weights, decay):
+    answer = {}
+    for name, new in weights.items():
+        mean = decay * average[name] + (1 - decay) * new
+        answer[name] = (mean if new.is_floating_point() else new.clone()).float()
+    return answer
+
+
+@wrong(
+    "average_repaired",
+    cell="average_repaired-check-dtype",
+    says="float64 is made float32; each entry keeps its dtype",
+)
+def floats_float(average, weights, decay):
+    return {
+        name: decay * average[name].float() + (1 - decay) * new.float()
+        if new.is_floating_point()
+        else new.clone()
+        for name, new in weights.items()
+    }
+
+
+@wrong("average_repaired", cell=VALUE, says="all is made float64; each entry keeps its dtype")
+def all_double(average, weights, decay):
+    return {
+        name: decay * average[name].double() + (1 - decay) * new.double()
+        if new.is_floating_point()
+        else new.double()
+        for name, new in weights.items()
     }
 
 

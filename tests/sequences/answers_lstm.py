@@ -156,6 +156,36 @@ def gate_inside(drive, h, c, W):
     return (o.sigmoid() * c).tanh(), c
 
 
+@wrong(
+    "lstm_step", cell="lstm_step-check-old-state", says="the old cell is shown; show the new one"
+)
+def old_cell_in_the_example(drive, h, c, W):
+    i, f, g, o = (drive + h @ W.T).chunk(4, -1)
+    new = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), new
+
+
+@wrong("lstm_step", cell="lstm_step-check-old-state", says="the old state is not heard")
+def hears_the_input_only(drive, h, c, W):
+    i, f, g, o = drive.chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@wrong("lstm_step", cell="lstm_step-check-example", says="these are read as i, f, o, g")
+def candidate_read_last(drive, h, c, W):
+    i, f, o, g = (drive + h @ W.T).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+@wrong("lstm_step", cell="lstm_step-check-example", says="add input gate times candidate")
+def nothing_is_written(drive, h, c, W):
+    i, f, g, o = (drive + h @ W.T).chunk(4, -1)
+    c = f.sigmoid() * c
+    return o.sigmoid() * c.tanh(), c
+
+
 @right("lstm_step")
 def four_matrices(drive, h, c, W):
     D = h.shape[1]

@@ -310,6 +310,28 @@ def not_a_number_taken(gradients, limit):
     return [g * (limit / norm) if norm > limit else g for g in gradients]
 
 
+CHANGED = "the gradients that were given are changed; return new tensors"
+
+
+@wrong("clip", cell="clip-check-example", says=CHANGED)
+def in_place(gradients, limit):
+    if not limit > 0:
+        raise ValueError("limit")
+    norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
+    if norm > limit:
+        for g in gradients:
+            g *= limit / norm
+    return gradients
+
+
+@wrong("clip", cell="clip-hidden-long", says=CHANGED)
+def in_place_in_a_list(gradients, limit):
+    if not limit > 0:
+        raise ValueError("limit")
+    norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
+    return [g.mul_(min(1.0, limit / max(norm, 1e-300))) for g in gradients]
+
+
 @right("clip")
 def by_one_long_vector(gradients, limit):
     if not limit > 0:
@@ -533,6 +555,38 @@ def h_forgotten(x, W, U, b, h, upstream):
         torch.einsum("btd,btm->dm", D, x),
         D.sum((0, 1)),
         torch.zeros_like(h),
+    )
+
+
+@wrong("through_time", cell="through_time-check-example", says="nothing comes back from the next")
+def no_step_hears_the_next(x, W, U, b, h, upstream):
+    states = unroll(x, W, U, b, h)
+    before = torch.cat((h[:, None], states[:, :-1]), 1)
+    D = upstream * (1 - states**2)
+    return (
+        D @ U,
+        torch.einsum("btd,bte->de", D, before),
+        torch.einsum("btd,btm->dm", D, x),
+        D.sum((0, 1)),
+        D[:, 0] @ W,
+    )
+
+
+@wrong("through_time", cell="through_time-check-example", says="turn the list of deltas round")
+def deltas_as_they_were_found(x, W, U, b, h, upstream):
+    states = unroll(x, W, U, b, h)
+    before = torch.cat((h[:, None], states[:, :-1]), 1)
+    delta, deltas = torch.zeros_like(h), []
+    for t in reversed(range(x.shape[1])):
+        delta = (upstream[:, t] + delta @ W) * (1 - states[:, t] ** 2)
+        deltas.append(delta)
+    D = torch.stack(deltas, 1)
+    return (
+        D @ U,
+        torch.einsum("btd,bte->de", D, before),
+        torch.einsum("btd,btm->dm", D, x),
+        D.sum((0, 1)),
+        D[:, 0] @ W,
     )
 
 
@@ -789,6 +843,31 @@ def counts_two_too_many(tokens, B, T):
     n = (len(tokens) - 1) // (B * T)
     inputs, targets = tokens[: n * B * T], tokens[1 : n * B * T + 1]
     return tuple(part.reshape(B, n, T).transpose(0, 1)[:-1] for part in (inputs, targets))
+
+
+TARGET_ONLY = "the last token has no next one and is a target only: n = (length - 1) // (B T)"
+
+
+@wrong("streams_repaired", cell=TARGETS, says=TARGET_ONLY)
+def last_target_from_the_start(tokens, B, T):
+    n = len(tokens) // (B * T)
+    return tuple(
+        part[: n * B * T].reshape(B, n, T).transpose(0, 1) for part in (tokens, tokens.roll(-1))
+    )
+
+
+@wrong("streams_repaired", cell="streams_repaired-check-last", says=TARGET_ONLY)
+def last_target_made_up(tokens, B, T):
+    n = len(tokens) // (B * T)
+    targets = torch.cat((tokens[1:], torch.zeros(1, dtype=tokens.dtype)))
+    return tuple(part[: n * B * T].reshape(B, n, T).transpose(0, 1) for part in (tokens, targets))
+
+
+@wrong("streams_repaired", cell="streams_repaired-check-last", says="is invalid for input of size")
+def one_window_too_many(tokens, B, T):
+    n = len(tokens) // (B * T)
+    inputs, targets = tokens[: n * B * T], tokens[1 : n * B * T + 1]
+    return tuple(part.reshape(B, n, T).transpose(0, 1) for part in (inputs, targets))
 
 
 @right("streams_repaired")

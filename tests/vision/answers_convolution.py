@@ -213,6 +213,24 @@ def windows_reshaped(images, size, stride=1, padding=0):
     return w.reshape(len(x), x.shape[1] * size * size, -1)
 
 
+@wrong(
+    "patches",
+    cell="patches-check-stride",
+    says="the axes are joined in another order: places and pixels are mixed",
+)
+def windows_flattened(images, size, stride=1, padding=0):
+    x = F.pad(images, (padding,) * 4)
+    if min(x.shape[-2:]) < size:
+        raise ValueError("no patch fits")
+    w = x.unfold(2, size, stride).unfold(3, size, stride)
+    return w.flatten().reshape(len(x), x.shape[1] * size * size, -1)
+
+
+@wrong("patches", cell="patches-check-stride", says="the patches are rows; they must be columns")
+def patches_a_row_each(images, size, stride=1, padding=0):
+    return F.unfold(images, size, stride=stride, padding=padding).mT
+
+
 @wrong("patches", cell=ORDER, says="the patches are turned round")
 def patches_turned(images, size, stride=1, padding=0):
     x = F.pad(images, (padding,) * 4)
@@ -431,6 +449,34 @@ def one_bias(images, kernels, bias=None, stride=1, padding=0):
     return maps if bias is None else maps + bias[0]
 
 
+@wrong(
+    "convolve",
+    cell="convolve-check-channels",
+    says="the bias runs along the columns of a map; give it the shape (O, 1, 1)",
+)
+def bias_along_the_columns(images, kernels, bias=None, stride=1, padding=0):
+    if images.shape[1] != kernels.shape[1]:
+        raise ValueError("different channels")
+    maps = F.conv2d(images, kernels, None, stride, padding)
+    return maps if bias is None else maps + bias
+
+
+@wrong("convolve", cell="convolve-check-channels", says="each kernel has its own")
+def first_bias_for_all(images, kernels, bias=None, stride=1, padding=0):
+    if images.shape[1] != kernels.shape[1]:
+        raise ValueError("different channels")
+    maps = F.conv2d(images, kernels, None, stride, padding)
+    return maps if bias is None else maps + bias[0]
+
+
+@wrong("convolve", cell="convolve-check-channels", says="the bias is added once a channel")
+def bias_for_each_channel(images, kernels, bias=None, stride=1, padding=0):
+    if images.shape[1] != kernels.shape[1]:
+        raise ValueError("different channels")
+    maps = F.conv2d(images, kernels, None, stride, padding)
+    return maps if bias is None else maps + images.shape[1] * bias[:, None, None]
+
+
 @wrong("convolve", cell=MAPS, says="2 and 3 channels: expected ValueError")
 def channels_unchecked(images, kernels, bias=None, stride=1, padding=0):
     C = min(images.shape[1], kernels.shape[1])
@@ -604,6 +650,49 @@ def stride_forgotten(columns, height, width, size, stride=1):
     for u in range(size):
         for v in range(size):
             image[:, :, u : u + rows, v : v + wide] += blocks[:, :, u, v]
+    return image
+
+
+@wrong(
+    "fold_repaired",
+    cell="fold_repaired-check-example",
+    says="index_add makes a new tensor; its result was dropped",
+)
+def index_add_dropped(columns, height, width, size, stride=1):
+    B, C = columns.shape[0], columns.shape[1] // size**2
+    number = torch.arange(height * width, dtype=torch.float64).reshape(1, 1, height, width)
+    places = library.patches(number, size, stride)[0].long().flatten()
+    image = torch.zeros(B, C, height * width, dtype=columns.dtype)
+    image.index_add(2, places, columns.reshape(B, C, -1))
+    return image.reshape(B, C, height, width)
+
+
+FLOAT32 = "the image is float32; it must have the dtype of the columns"
+
+
+@wrong("fold_repaired", cell=OVERLAP, says=FLOAT32)
+def always_float32(columns, height, width, size, stride=1):
+    B, C = columns.shape[0], columns.shape[1] // size**2
+    rows, wide = (height - size) // stride + 1, (width - size) // stride + 1
+    blocks = columns.reshape(B, C, size, size, rows, wide)
+    image = torch.zeros(B, C, height, width)
+    for u in range(size):
+        for v in range(size):
+            end = u + stride * (rows - 1) + 1, v + stride * (wide - 1) + 1
+            image[:, :, u : end[0] : stride, v : end[1] : stride] += blocks[:, :, u, v]
+    return image
+
+
+@wrong("fold_repaired", cell="fold_repaired-check-inner", says=FLOAT32)
+def float32_in_the_example(columns, height, width, size, stride=1):
+    B, C = columns.shape[0], columns.shape[1] // size**2
+    rows, wide = (height - size) // stride + 1, (width - size) // stride + 1
+    blocks = columns.reshape(B, C, size, size, rows, wide)
+    image = torch.zeros(B, C, height, width)
+    for u in range(size):
+        for v in range(size):
+            end = u + stride * (rows - 1) + 1, v + stride * (wide - 1) + 1
+            image[:, :, u : end[0] : stride, v : end[1] : stride] += blocks[:, :, u, v]
     return image
 
 
