@@ -148,9 +148,11 @@ def test_checks_end_without_a_value(stem: str) -> None:
 
 
 def body(node: ast.FunctionDef | ast.ClassDef) -> str:
-    """A definition's code as a syntax tree, without docstrings and decorators."""
+    """A definition's code as a syntax tree, without docstrings, decorators and quotes of types."""
     copy = ast.parse(ast.unparse(node)).body[0]
     for inner in ast.walk(copy):
+        if isinstance(inner, ast.arg) and isinstance(inner.annotation, ast.Constant):
+            inner.annotation = ast.parse(str(inner.annotation.value), mode="eval").body
         if isinstance(inner, ast.FunctionDef | ast.ClassDef):
             if ast.get_docstring(inner) is not None:
                 inner.body = inner.body[1:]

@@ -6,11 +6,17 @@ import statistics
 import pytest
 import yaml
 
+from fmbook.archives import names
 from tests.house import ROOT, notebook, stems
 from tools.execution import BUDGET, journal
 
 CHAPTERS = [f"chapters/{stem}.ipynb" for stem in stems()]
 SOLUTIONS = [f"solutions/{stem}.ipynb" for stem in stems()]
+READS_NO_DATA = {  # sequences that are drawn, and a model that the package brings along
+    "solutions/sequences/lstm.ipynb",
+    "solutions/transformers/attention.ipynb",
+    "solutions/transformers/sampling.ipynb",
+}
 ALL = sorted(
     f.relative_to(ROOT).as_posix()
     for top in ("chapters", "solutions", "exercises")
@@ -104,6 +110,17 @@ def test_the_setup_cell_installs_in_colab_and_is_silent_elsewhere(path: str) -> 
     body = cells[0].split('if "google.colab" in sys.modules:\n')
     assert len(body) == 2
     assert all(line.startswith("    ") or not line for line in body[1].splitlines())
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, *SOLUTIONS])
+def test_the_setup_cell_fetches_what_the_other_cells_read(path: str) -> None:
+    cells = [c.source for c in notebook(path).cells if c.cell_type == "code"]
+    archives = set(names())
+    read = set(re.findall(r"\b(?:data|weights)\.(\w+)\(", "\n".join(cells[1:]))) & archives
+    fetched = set(re.findall(r'"(\w+)"', cells[0])) & archives
+    assert read <= fetched, f"in Colab {read - fetched} would be missing"
+    if path.startswith("solutions/") and path not in READS_NO_DATA:
+        assert fetched, "records read data too: fetch it, or say in READS_NO_DATA that none is read"
 
 
 @pytest.mark.parametrize("path", CHAPTERS)

@@ -186,6 +186,16 @@ def nothing_refused(logits, p):
     return logits.masked_fill(dropped.scatter(-1, places, dropped), -math.inf)
 
 
+@wrong("top_p", cell=ROWS, says="p = 1 keeps everything, also what has no chance")
+def all_only_by_the_sum(logits, p):
+    if not 0 < p <= 1:
+        raise ValueError("p")
+    ordered, places = logits.sort(-1, descending=True)
+    chances = ordered.double().softmax(-1)
+    dropped = chances.cumsum(-1) - chances >= p
+    return logits.masked_fill(dropped.scatter(-1, places, dropped), -math.inf)
+
+
 @right("top_p")
 def row_by_row(logits, p):
     if p <= 0 or p > 1:
@@ -407,6 +417,34 @@ class AnythingGoes(library.KVCache):
     @property
     def length(self):
         return min(self._held, default=0)
+
+
+@wrong("KVCache", cell=SELECT, says="4 positions in room for 4 are refused; they fit exactly")
+class RefusesTheLastPlace(library.KVCache):
+    def extend(self, layer, k, v):
+        if self._held[layer] + k.shape[-2] >= self.capacity:
+            raise ValueError("full")
+        return super().extend(layer, k, v)
+
+
+@wrong("KVCache", cell=SELECT, says="5 positions in room for 4")
+class OnePositionTooMany(library.KVCache):
+    def extend(self, layer, k, v):
+        over = self._held[layer] + k.shape[-2] == self.capacity + 1
+        return self._stores[layer] if over else super().extend(layer, k, v)
+
+
+@wrong("KVCache", cell=SELECT, says="this is what the last layer holds")
+class LastLayer(library.KVCache):
+    @property
+    def length(self):
+        return self._held[-1]
+
+
+@wrong("KVCache", cell=EXTEND, says="the type of the keys, given torch.float64")
+class RoomInSinglePrecision(library.KVCache):
+    def extend(self, layer, k, v):
+        return super().extend(layer, k.float(), v.float())
 
 
 @right("KVCache")
@@ -705,6 +743,20 @@ def cache_not_told(model, tokens, width, length, cache=None):
         rows, unread = best // total.shape[1], best[:, None] % total.shape[1]
         if cache is not None and len(rows) != len(texts):
             cache.select(torch.zeros_like(rows))
+        texts = torch.cat((texts[rows], unread), 1)
+    return texts[:, len(tokens) :], scores
+
+
+@wrong("beam_search", cell=CACHED, says="cache.select(rows) after each choice")
+def cache_never_told(model, tokens, width, length, cache=None):
+    if width < 1 or length < 1:
+        raise ValueError("width and length")
+    texts, unread, scores = tokens[None], tokens[None], torch.zeros(1)
+    for _ in range(length):
+        logits = model(texts) if cache is None else model(unread, cache)
+        total = scores[:, None] + logits[:, -1].log_softmax(-1)
+        scores, best = total.flatten().topk(min(width, total.numel()))
+        rows, unread = best // total.shape[1], best[:, None] % total.shape[1]
         texts = torch.cat((texts[rows], unread), 1)
     return texts[:, len(tokens) :], scores
 

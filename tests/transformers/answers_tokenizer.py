@@ -119,6 +119,14 @@ def from_the_right(ids, pair, new):
     return out[::-1]
 
 
+@wrong("join", cell=LIMITS, says="it was changed; return a new list")
+def in_place(ids, pair, new):
+    for i in range(len(ids)):
+        if tuple(ids[i : i + 2]) == tuple(pair):
+            ids[i : i + 2] = [new]
+    return ids
+
+
 @right("join")
 def with_an_index(ids, pair, new):
     out, i = [], 0
@@ -256,12 +264,24 @@ def strangers_lost(ids, joins):
     return join(ids, pair, joins[pair][1])
 
 
-@right("replay")
+@wrong("replay", cell=ENDS, says="each merge has one turn; look at all of them again")
 def merge_by_merge(ids, joins):
     ids = list(ids)
     for pair in sorted(joins, key=lambda pair: joins[pair][0]):
         ids = join(ids, pair, joins[pair][1])
     return ids
+
+
+@right("replay")
+def from_the_first_rank_again(ids, joins):
+    ids, ranked = list(ids), sorted(joins.items(), key=lambda item: item[1])
+    while True:
+        for pair, (_, new) in ranked:
+            if pair in list(pairwise(ids)):
+                ids = join(ids, pair, new)
+                break
+        else:
+            return ids
 
 
 @right("replay")
@@ -394,6 +414,22 @@ def youngest_of_equals(words, count):
         merges.append((pieces[best[0]], pieces[best[1]]))
         pieces.append(b"".join(merges[-1]))
         split = {w: join(ids, best, len(pieces) - 1) for w, ids in split.items()}
+    return merges
+
+
+@wrong("learned_merges", cell=EDGES, says="its bytes do not decide")
+def bytes_of_pieces_decide(words, count):
+    split, merges = {w: [bytes([b]) for b in w] for w in words}, []
+    while len(merges) < count:
+        seen = Counter()
+        for word, n in words.items():
+            for pair in pairwise(split[word]):
+                seen[pair] += n
+        best = min(seen, key=lambda pair: (-seen[pair], pair), default=None)
+        if best is None or seen[best] < 2:
+            break
+        merges.append(best)
+        split = {w: join(parts, best, b"".join(best)) for w, parts in split.items()}
     return merges
 
 

@@ -405,7 +405,7 @@ class NoAttention(nn.Module):
         return self._add(x, self.norms[-1], self.feed_forward)
 
 
-@wrong("Block", cell=PRE, says="the mask does not reach attention")
+@wrong("Block", cell=PRE, says="`mask` does not reach attention")
 class MaskLost(nn.Module):
     def __init__(self, sizes, *, causal=False, cross=False):
         super().__init__()
@@ -426,6 +426,18 @@ class MaskLost(nn.Module):
                 raise ValueError("no context")
             x = self._add(x, self.norms[1], partial(self.crossing, context=context, mask=seen))
         return self._add(x, self.norms[-1], self.feed_forward)
+
+
+@wrong("Block", cell=PRE, says="`turns` does not reach attention")
+class TurnsLost(library.Block):
+    def forward(self, x, *, turns=None, **given):
+        return super().forward(x, **given)
+
+
+@wrong("Block", cell=PRE, says="`extend` does not reach attention")
+class ExtendLost(library.Block):
+    def forward(self, x, *, extend=None, **given):
+        return super().forward(x, **given)
 
 
 @wrong("Block", cell=POST, says="this is pre-norm")
@@ -637,6 +649,12 @@ class SeenLost(nn.Module):
                 raise ValueError("no context")
             x = self._add(x, self.norms[1], partial(self.crossing, context=context))
         return self._add(x, self.norms[-1], self.feed_forward)
+
+
+@wrong("Block", cell=CROSS, says="`mask` reaches the crossing, which has `seen`")
+class MaskForTheCrossing(library.Block):
+    def forward(self, x, *, mask=None, seen=None, **given):
+        return super().forward(x, mask=mask, seen=mask if seen is None else seen, **given)
 
 
 @wrong("Block", cell=CROSS, says="expected ValueError")
