@@ -73,6 +73,24 @@ def last_left_out(states, real):
     return torch.stack([s[: k - 1].sum(0) / k for s, k in zip(states, n.tolist(), strict=True)])
 
 
+@wrong("pooled", cell=MEANS, says="the weights are float32")
+def weights_of_float32(states, real):
+    weights = real.float() / real.sum(1, keepdim=True)
+    return (states * weights[..., None]).sum(1)
+
+
+@wrong("pooled", cell="pooled-check-full", says="the weights are float32")
+def weights_of_float32_seen(states, real):
+    weights = real.float() / real.sum(1, keepdim=True)
+    return (states * weights[..., None]).sum(1)
+
+
+@wrong("pooled", cell=PADDING, says="the arguments after the call")
+def padding_written_over(states, real):
+    states[~real] = 0
+    return states.sum(1) / real.sum(1, keepdim=True)
+
+
 @right("pooled")
 def by_a_loop(states, real):
     return torch.stack([s[r].mean(0) for s, r in zip(states, real, strict=True)])
@@ -124,6 +142,11 @@ def scale_upside_down(x, W, A, B, alpha):
 
 @wrong("lora", cell=VALUES, says="divided by the width of the input")
 def divided_by_the_input(x, W, A, B, alpha):
+    return x @ W.T + alpha / A.shape[1] * (x @ A.T) @ B.T
+
+
+@wrong("lora", cell="lora-check-example", says="divided by the width of the input")
+def divided_by_the_input_in_the_example(x, W, A, B, alpha):
     return x @ W.T + alpha / A.shape[1] * (x @ A.T) @ B.T
 
 
@@ -306,6 +329,22 @@ def any_share(before, after, share=0.9):
     if s.sum() == 0:
         raise ValueError("no")
     return int((s.cumsum(0) < share * s.sum()).sum()) + 1
+
+
+@wrong("energy_rank", cell=ERRORS, says="less than all")
+def all_refused(before, after, share=0.9):
+    energy = torch.linalg.svdvals((after - before).double()).square()
+    if not 0 < share < 1 or energy.sum() == 0:
+        raise ValueError("a share is less than all")
+    return int((energy.cumsum(0) < share * energy.sum()).sum()) + 1
+
+
+@wrong("energy_rank", cell="energy_rank-check-example", says="less than all")
+def all_refused_in_the_example(before, after, share=0.9):
+    energy = torch.linalg.svdvals((after - before).double()).square()
+    if not 0 < share < 1 or energy.sum() == 0:
+        raise ValueError("a share is less than all")
+    return int((energy.cumsum(0) < share * energy.sum()).sum()) + 1
 
 
 @right("energy_rank")

@@ -785,3 +785,60 @@ def image_by_image_filled(noisy, known, mask, noise, alpha, sigma):
     for x, y, m, e, a, s in zip(noisy, known, mask, noise, alpha, sigma, strict=True):
         images.append(np.where(m.numpy(), (a * y + s * e).numpy(), x.numpy()))
     return torch.tensor(np.stack(images))
+
+
+# What arguments become, and images with amounts of their own -----------------------------------
+
+
+@wrong("noised", cell=BATCH, says="the arguments after the call")
+def noise_scaled_in_place(data, noise, alpha, sigma):
+    noise *= wide(sigma)
+    return wide(alpha) * data + noise
+
+
+@wrong("estimates", cell="estimates-check-example", says="all images get the amounts of the first")
+def amounts_of_the_first(target, predicted, noisy, alpha, sigma):
+    if target not in TARGETS:
+        raise ValueError(target)
+    a, s = float(alpha[0]), float(sigma[0])
+    data = {
+        "noise": (noisy - s * predicted) / max(a, 0.001),
+        "data": predicted,
+        "velocity": (noisy - s * predicted) / (a + s),
+    }[target].clamp(-1, 1)
+    return data, (noisy - a * data) / s
+
+
+@wrong("step", cell="step-check-example", says="alpha and sigma have changed places")
+def amounts_swapped_in_the_example(data, noise, before, after, fresh):
+    (a, s), (sigma, alpha) = ([wide(x) for x in pair] for pair in (before, after))
+    if fresh is None:
+        return alpha * data + sigma * noise
+    kept = a * sigma**2 / (alpha * s)
+    return alpha * data + kept * noise + (sigma**2 - kept**2).clamp(min=0).sqrt() * fresh
+
+
+@wrong("step", cell="step-hidden-fresh", says="the arguments after the call")
+def fresh_scaled_in_place(data, noise, before, after, fresh):
+    (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+    if fresh is None:
+        return alpha * data + sigma * noise
+    kept = a * sigma**2 / (alpha * s)
+    fresh.mul_((sigma**2 - kept**2).clamp(min=0).sqrt())
+    return alpha * data + kept * noise + fresh
+
+
+@wrong("step", cell="step-hidden-still", says="the arguments after the call")
+def data_scaled_in_place(data, noise, before, after, fresh):
+    (a, s), (alpha, sigma) = ([wide(x) for x in pair] for pair in (before, after))
+    data *= alpha
+    if fresh is None:
+        return data + sigma * noise
+    kept = a * sigma**2 / (alpha * s)
+    return data + kept * noise + (sigma**2 - kept**2).clamp(min=0).sqrt() * fresh
+
+
+@wrong("filled_repaired", cell="filled_repaired-hidden-values", says="the arguments after the call")
+def filled_in_place(noisy, known, mask, noise, alpha, sigma):
+    noisy[mask] = (wide(alpha) * known + wide(sigma) * noise)[mask]
+    return noisy

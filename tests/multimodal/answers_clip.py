@@ -151,6 +151,15 @@ def by_numpy(images, prompts):
     return torch.from_numpy(np.argmax(np.asarray(images, dtype=np.float64) @ mean.T, axis=1))
 
 
+@wrong("zero_shot", cell=SHAPES, says="the images after the call")
+def images_changed(images, prompts):
+    if prompts.ndim != 3 or images.shape[-1] != prompts.shape[-1]:
+        raise ValueError("shapes do not fit")
+    images /= images.norm(dim=-1, keepdim=True)
+    classes = F.normalize(F.normalize(prompts, dim=-1).mean(1), dim=-1)
+    return (images @ classes.T).argmax(1)
+
+
 @right("zero_shot")
 def by_distance_on_the_sphere(images, prompts):
     if prompts.ndim != 3 or images.shape[-1] != prompts.shape[-1]:
@@ -292,6 +301,31 @@ def overflowing(images, texts, temperature):
     return -(rows.diagonal().log() + columns.diagonal().log()).mean() / 2
 
 
+@wrong("contrastive_loss", cell=LIMITS, says="none reaches the temperature")
+def temperature_cut_off(images, texts, temperature):
+    if images.ndim != 2 or images.shape != texts.shape:
+        raise ValueError("shapes do not fit")
+    logits = (
+        F.normalize(images, dim=1)
+        @ F.normalize(texts, dim=1).T
+        / torch.as_tensor(temperature).item()
+    )
+    own = torch.arange(len(images))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+@wrong(
+    "contrastive_loss",
+    cell="contrastive_loss-check-example",
+    says="the lengths count: bring the embeddings to length 1",
+)
+def not_normalized_in_the_example(images, texts, temperature):
+    if images.ndim != 2 or images.shape != texts.shape:
+        raise ValueError("shapes do not fit")
+    logits, own = images @ texts.T / temperature, torch.arange(len(images))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
 @wrong("contrastive_loss", cell=LIMITS, says="two images, four texts: expected ValueError")
 def shapes_unchecked(images, texts, temperature):
     if images.ndim != 2:
@@ -309,10 +343,10 @@ def loss_by_loops(images, texts, temperature):
     unit = [[v / v.norm() for v in side.double()] for side in (images, texts)]
     for here, there in (unit, unit[::-1]):
         for i in range(B):
-            row = [float(here[i] @ there[j]) / temperature for j in range(B)]
+            row = [here[i] @ there[j] / temperature for j in range(B)]
             top = max(row)
-            total += top + math.log(sum(math.exp(x - top) for x in row)) - row[i]
-    return torch.tensor(total / (2 * B), dtype=torch.float32)
+            total = total + top + sum((x - top).exp() for x in row).log() - row[i]
+    return (total / (2 * B)).float()
 
 
 @right("contrastive_loss")
@@ -325,12 +359,24 @@ def loss_by_log_softmax(images, texts, temperature):
 
 
 @right("contrastive_loss")
+def loss_by_scaled_sides(images, texts, temperature):
+    """Each side is divided by the root of the temperature; logsumexp in place of cross_entropy."""
+    if images.ndim != 2 or images.shape != texts.shape:
+        raise ValueError("shapes do not fit")
+    root = torch.as_tensor(temperature, dtype=images.dtype).sqrt()
+    u, t = (x / torch.linalg.vector_norm(x, dim=1, keepdim=True) / root for x in (images, texts))
+    logits = u.matmul(t.T)
+    sums = logits.logsumexp(0).mean() + logits.logsumexp(1).mean()
+    return sums / 2 - logits.diagonal().mean()
+
+
+@wrong("contrastive_loss", cell=LIMITS, says="none reaches anything: stay in torch")
 def loss_by_numpy(images, texts, temperature):
     if images.ndim != 2 or images.shape != texts.shape:
         raise ValueError("shapes do not fit")
-    u, t = (np.asarray(x, dtype=np.float64) for x in (images, texts))
+    u, t = (np.asarray(x.detach(), dtype=np.float64) for x in (images, texts))
     u, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (u, t))
-    logits = u @ t.T / float(temperature)
+    logits = u @ t.T / torch.as_tensor(temperature).item()
     sums = [np.logaddexp.reduce(logits, axis=axis) for axis in (0, 1)]
     value = (np.mean(sums[0]) + np.mean(sums[1])) / 2 - np.mean(np.diag(logits))
     return torch.tensor(value, dtype=torch.float32)
@@ -458,6 +504,48 @@ def generous_with_ties(images, texts, k):
     own = scores.diagonal()
     nearer = (scores > own[:, None]).sum(1), (scores > own[None, :]).sum(0)
     return tuple((n < k).float().mean().item() for n in nearer)
+
+
+@wrong("recall", cell=TIES, says="the partner's cosine is computed anew")
+def partner_anew(images, texts, k):
+    if images.shape != texts.shape or k < 1:
+        raise ValueError("shapes differ, or k below 1")
+    u, t = F.normalize(images, dim=1), F.normalize(texts, dim=1)
+    scores, own = u @ t.T, (u * t).sum(1)
+    places = (scores >= own[:, None]).sum(1), (scores >= own[None, :]).sum(0)
+    return tuple((n <= k).float().mean().item() for n in places)
+
+
+@wrong("recall", cell="recall-check-ties", says="the partner's cosine is computed anew")
+def partner_anew_seen(images, texts, k):
+    if images.shape != texts.shape or k < 1:
+        raise ValueError("shapes differ, or k below 1")
+    u, t = F.normalize(images, dim=1), F.normalize(texts, dim=1)
+    scores, own = u @ t.T, (u * t).sum(1)
+    places = (scores >= own[:, None]).sum(1), (scores >= own[None, :]).sum(0)
+    return tuple((n <= k).float().mean().item() for n in places)
+
+
+@wrong("recall", cell=TIES, says="topk takes some of the tied for nearest")
+def by_topk(images, texts, k):
+    if images.shape != texts.shape or k < 1:
+        raise ValueError("shapes differ, or k below 1")
+    scores = F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
+    own = torch.arange(len(scores))[:, None]
+    return tuple(
+        (s.topk(k).indices == own).any(1).float().mean().item() for s in (scores, scores.T)
+    )
+
+
+@wrong("recall", cell="recall-check-ties", says="topk takes some of the tied for nearest")
+def by_topk_seen(images, texts, k):
+    if images.shape != texts.shape or k < 1:
+        raise ValueError("shapes differ, or k below 1")
+    scores = F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T
+    own = torch.arange(len(scores))[:, None]
+    return tuple(
+        (s.topk(k).indices == own).any(1).float().mean().item() for s in (scores, scores.T)
+    )
 
 
 @wrong("recall", cell=TIES, says="k = 0: expected ValueError")

@@ -97,6 +97,13 @@ class EpsForgottenAtZero(library.RMSNorm):
         return x / torch.sqrt(torch.mean(x**2, -1, keepdim=True)) * self.weight
 
 
+@wrong("RMSNorm", cell=LIMITS, says="x after the call")
+class InPlace(library.RMSNorm):
+    def forward(self, x):
+        x *= (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return x * self.weight
+
+
 @right("RMSNorm")
 class ByDivision(library.RMSNorm):
     def forward(self, x):
@@ -275,6 +282,74 @@ def rest_cut_off(raw, kind):
     if kind == "F32":
         return raw.view(np.float32).copy()
     blocks = raw.reshape(-1, size)
+    d = blocks[:, :2].view(np.float16).astype(np.float32)
+    if kind == "Q8_0":
+        return (d * blocks[:, 2:].view(np.int8)).ravel()
+    m = blocks[:, 2:4].view(np.float16).astype(np.float32)
+    q = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1)
+    return (q * d + m).ravel()
+
+
+@wrong("dequantize", cell=BLOCKS, says="reckoned in float16; bring d and m to float32 first")
+def in_float16(raw, kind):
+    sizes = {"F32": 4, "Q4_1": 20, "Q8_0": 34}
+    if kind not in sizes or len(raw) % sizes[kind]:
+        raise ValueError(kind)
+    if kind == "F32":
+        return raw.view(np.float32).copy()
+    blocks = raw.reshape(-1, sizes[kind])
+    d = blocks[:, :2].view(np.float16)
+    if kind == "Q8_0":
+        return (d * blocks[:, 2:].view(np.int8)).astype(np.float32).ravel()
+    m = blocks[:, 2:4].view(np.float16)
+    q = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1)
+    return (d * q + m).astype(np.float32).ravel()
+
+
+@wrong("dequantize", cell=OTHERS, says="reckoned in float16; bring d to float32 first")
+def signed_in_float16(raw, kind):
+    sizes = {"F32": 4, "Q4_1": 20, "Q8_0": 34}
+    if kind not in sizes or len(raw) % sizes[kind]:
+        raise ValueError(kind)
+    if kind == "F32":
+        return raw.view(np.float32).copy()
+    blocks = raw.reshape(-1, sizes[kind])
+    d = blocks[:, :2].view(np.float16)
+    if kind == "Q8_0":
+        return (d * blocks[:, 2:].view(np.int8)).astype(np.float32).ravel()
+    m = blocks[:, 2:4].view(np.float16)
+    q = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1)
+    return (d * q + m).astype(np.float32).ravel()
+
+
+@wrong(
+    "dequantize",
+    cell="dequantize-check-example",
+    says="reckoned in float16; bring d and m to float32 first",
+)
+def example_in_float16(raw, kind):
+    sizes = {"F32": 4, "Q4_1": 20, "Q8_0": 34}
+    if kind not in sizes or len(raw) % sizes[kind]:
+        raise ValueError(kind)
+    if kind == "F32":
+        return raw.view(np.float32).copy()
+    blocks = raw.reshape(-1, sizes[kind])
+    d = blocks[:, :2].view(np.float16)
+    if kind == "Q8_0":
+        return (d * blocks[:, 2:].view(np.int8)).astype(np.float32).ravel()
+    m = blocks[:, 2:4].view(np.float16)
+    q = np.concatenate([blocks[:, 4:] & 15, blocks[:, 4:] >> 4], axis=1)
+    return (d * q + m).astype(np.float32).ravel()
+
+
+@wrong("dequantize", cell=OTHERS, says="raw after a change of the answer")
+def a_view_of_the_bytes(raw, kind):
+    sizes = {"F32": 4, "Q4_1": 20, "Q8_0": 34}
+    if kind not in sizes or len(raw) % sizes[kind]:
+        raise ValueError(kind)
+    if kind == "F32":
+        return raw.view(np.float32)
+    blocks = raw.reshape(-1, sizes[kind])
     d = blocks[:, :2].view(np.float16).astype(np.float32)
     if kind == "Q8_0":
         return (d * blocks[:, 2:].view(np.int8)).ravel()
@@ -511,6 +586,36 @@ class PastIgnored(library.GQA):
 
 @wrong("GQA", cell=PAST, says="the mask forgets the past: query t is position S - T + t")
 class MaskFromTheStart(library.GQA):
+    def forward(self, x, turns, extend=None):
+        asked = (self.query(x), self.key(x), self.value(x))
+        q, k, v = (y.unflatten(-1, (-1, self.K)) for y in asked)
+        q, k, v = (y.transpose(1, 2) for y in (_turned(q, turns), _turned(k, turns), v))
+        if extend is not None:
+            k, v = extend(k, v)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+@wrong("GQA", cell="GQA-check-causal", says="the past is ignored")
+class PastIgnoredByMeans(library.GQA):
+    def forward(self, x, turns, extend=None):
+        asked = (self.query(x), self.key(x), self.value(x))
+        q, k, v = (y.unflatten(-1, (-1, self.K)) for y in asked)
+        q, k, v = (y.transpose(1, 2) for y in (_turned(q, turns), _turned(k, turns), v))
+        if extend is not None:
+            extend(k, v)  # what it returns is thrown away
+        T, S = q.shape[-2], k.shape[-2]
+        seen = torch.ones(T, S, dtype=torch.bool).tril(S - T)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+@wrong(
+    "GQA",
+    cell="GQA-check-causal",
+    says="the mask forgets the past: query t is position S - T + t",
+)
+class MaskFromTheStartByMeans(library.GQA):
     def forward(self, x, turns, extend=None):
         asked = (self.query(x), self.key(x), self.value(x))
         q, k, v = (y.unflatten(-1, (-1, self.K)) for y in asked)
