@@ -328,3 +328,9 @@ def test_the_record_says_what_the_chapter_says() -> None:
         assert run["scales"]["1.4"]["distance"] == run["distance"][-1]
         assert min(run["scales"][scale]["distance"] for scale in ("1", "2")) > run["distance"][-1]
     assert len(record["main"]) >= 3
+    minute, two = (record["minutes"][n] for n in "12")
+    assert len(minute) == len(two) == 3
+    assert max(run["distance"] for run in minute) <= 20
+    for run in record["walks"]:
+        far = {way: found["distance"] for way, found in run.items()}
+        assert far["ddpm_100"] < far["ddim_10"] < far["ddpm_10"]
