@@ -216,6 +216,7 @@ def check_seconds(exercise: Exercise) -> float:
     return seconds
 
 
+@cache
 def source(exercise: Exercise, answer: Answer) -> str:
     """An answer as a student would have typed it: under the task's name, with its imports."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(answer.value)))
@@ -223,10 +224,16 @@ def source(exercise: Exercise, answer: Answer) -> str:
     assert isinstance(node, ast.FunctionDef | ast.ClassDef)
     node.name, node.decorator_list = answer.task, []
     given = _written_out(node, exercise)
+    return "\n\n".join([_imports(exercise), *given, ast.unparse(node)])
+
+
+@cache
+def _imports(exercise: Exercise) -> str:
+    """What the module of an exercise's answers imports, but for the bank itself."""
     module = ast.parse(inspect.getsource(exercise.answers_module))
     kinds = (ast.Import, ast.ImportFrom)
     imports = [n for n in module.body if isinstance(n, kinds) and "bank" not in ast.unparse(n)]
-    return "\n\n".join(["\n".join(map(ast.unparse, imports)), *given, ast.unparse(node)])
+    return "\n".join(map(ast.unparse, imports))
 
 
 def _written_out(node: ast.FunctionDef | ast.ClassDef, exercise: Exercise) -> list[str]:

@@ -15,6 +15,7 @@ import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,16 @@ def fair(exercise: Exercise, answer: Answer) -> bool:
 
 def borrows(exercise: Exercise, task: str, text: str) -> bool:
     """Whether an answer uses what its task forbids."""
-    solution = json.loads((courses.ROOT / f"solutions/{exercise.stem}.ipynb").read_text("utf8"))
-    names = solution["metadata"].get("fmbook", {}).get("forbidden", {}).get(task, [])
+    names = forbidden(exercise.stem).get(task, [])
     return any(f"library.{name.rpartition('.')[2]}" in text for name in names)
+
+
+@cache
+def forbidden(stem: str) -> dict[str, list[str]]:
+    """What the tasks of an exercise forbid."""
+    solution = json.loads((courses.ROOT / f"solutions/{stem}.ipynb").read_text("utf8"))
+    named: dict[str, list[str]] = solution["metadata"].get("fmbook", {}).get("forbidden", {})
+    return named
 
 
 @pytest.fixture(scope="module")
