@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMS", "Person", "Table", "people", "tame_cell", "to_csv"]
 
 FORMS = ("plain", "canvas", "moodle")
+Cells = dict[str, dict[str, str]]  # student to exercise to what stands there
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 PLAIN = (
     *("student", "last_name", "first_name", "email", "era", "notebook", "state", "score", "points"),
@@ -108,11 +109,8 @@ def to_csv(
     return Table(_written(_canvas(fit, titles, scores, points)), left_out)
 
 
-Cells = dict[str, dict[str, str]]  # student to exercise to what stands there
-
-
 def _scores(ledger: "Ledger", found: Any) -> tuple[Cells, Cells]:
-    """Scores, "" for none yet; and comments."""
+    """The score of each, "" for none yet, and the comment on each."""
     scores: Cells = {}
     comments: Cells = {}
     for (era, stem), entries in found.items():
