@@ -487,7 +487,7 @@ def one_past_the_end(probabilities, labels, bins=10):
     ]
 
 
-@wrong("reliability", cell="reliability-hidden-refuses", says="a probability not a number: expected")
+@wrong("reliability", cell="reliability-hidden-refuses", says="a probability not a number")
 def refuses_only_what_lies_outside(probabilities, labels, bins=10):
     if bins < 1 or any(p < 0 or p > 1 for p in probabilities):
         raise ValueError("no probabilities")
