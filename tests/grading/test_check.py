@@ -304,6 +304,7 @@ def sleeping(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # `&` may have it ignored
     ) as ran:
         until = time.monotonic() + 60
         while not (pid.exists() and pid.read_text()) and time.monotonic() < until:

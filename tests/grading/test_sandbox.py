@@ -1157,13 +1157,14 @@ def test_the_outer_wall_hides_files_network_processes_and_environment(
     program = "".join(f"{name} = {value!r}\n" for name, value in names.items()) + LOOK
     seen = json.loads(run(program).stdout)
     shown = set(seen["home"]) if isinstance(seen["home"], list) else set()
-    assert shown <= {part for place in sandbox.library() for part in Path(place).parts}
+    ways = {part for place in sandbox.library() for part in Path(place).parts}
+    assert shown <= ways
     assert (seen["secret"], seen["passwords"]) == ("FileNotFoundError",) * 2
     assert seen["network"] in ("OSError", "ConnectionRefusedError")
     assert seen["write"] == "OSError"
     assert seen["processes"] is True
     assert set(seen["environment"]) <= {*sandbox.ENVIRONMENT, sandbox.WALL, "PWD", "LC_CTYPE"}
-    assert seen["temporary"] == []
+    assert set(seen["temporary"]) <= ways  # the library itself may lie there
     assert not seen["capabilities"] & (1 << 21 | 1 << 12 | 1 << 19), (
         "administration, network, trace"
     )
