@@ -1,5 +1,6 @@
 """The site's own tools: its Sphinx extension, what it vendors, the repository's address."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Any:
         (folder / "conf.py").write_text(CONF.format(site=str(repository.ROOT / "tools/site")))
         (folder / "index.md").write_text(f"# A page\n\n{text}\n", "utf8")
         shutil.copy(repository.ROOT / "chapters/assets/favicon.svg", folder / "strokes.svg")
+        shutil.copy(repository.ROOT / "chapters/assets/mlp.svg", folder / "diagram.svg")
         command = [
             sys.executable,
             "-m",
@@ -61,6 +63,14 @@ def test_what_temml_cannot_read_and_pictures_without_text_are_warnings(build: An
     assert warnings.count("an image without a text that says what it shows") == 2, warnings
 
 
+def test_only_what_is_wide_scrolls_on_a_phone(build: Any) -> None:
+    page, _ = build("![six strokes side by side](strokes.svg)\n\n![a line and units](diagram.svg)")
+    assert re.findall(r'<span class="scrolls wide"><img[^>]* src="[^"]*?(\w+\.svg)"', page) == [
+        "diagram.svg"
+    ]
+    assert "strokes.svg" in page
+
+
 def test_a_citation_makes_the_words_before_it_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(repository.ROOT / "tools/site"))
     from fmbook_site.citations import fuse
@@ -74,8 +84,32 @@ def test_a_citation_makes_the_words_before_it_the_link(monkeypatch: pytest.Monke
     assert fuse(f"Hu, Shen, and Wallis (2021) {cited}") == f"{link}Hu, Shen, and Wallis (2021)</a>"
     assert fuse(f"Hu et al. (2021, table 2) {cited}") == f"{link}Hu et al. (2021, table 2)</a>"
     assert fuse(f"(see Hu et al. 2021 {cited})") == f"(see {link}Hu et al. 2021</a>)"
+    assert fuse(f"Hu\net al. (2021) {cited}") == f"{link}Hu\net al. (2021)</a>"
+    assert fuse(f"<strong>Hu et al. (2021)</strong> {cited}") == (
+        f"<strong>{link}Hu et al. (2021)</a></strong>"
+    )
+    assert (
+        fuse(f"Hu tells it (2021, table\n2 {cited})") == f"Hu tells it ({link}2021, table\n2</a>)"
+    )
+    assert fuse(f"Hu in a thesis (2021) {cited}.") == f"Hu in a thesis ({link}2021</a>)."
+    assert fuse(f"as Hu said in 2021 {cited}.") == f"as Hu said in {link}2021</a>."
+    assert fuse(f"a thesis (2021) {cited}.") == f"a thesis (2021) {cited}."
     for other in (f"as is known {cited}", f"in 2021 {cited}", f"Ho et al. (2021) {cited}"):
         assert fuse(other) == other
+
+
+def test_a_line_ends_neither_before_a_point_nor_before_a_percent_sign(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(repository.ROOT / "tools/site"))
+    from fmbook_site.pages import together
+
+    assert together("at <math>x</math>, and <math>y</math> too") == (
+        'at <span class="kept"><math>x</math>,</span> and <math>y</math> too'
+    )
+    assert together("<p>80 % of <code>80 % 7</code></p><pre>5 % 3</pre> 5 %") == (
+        "<p>80\xa0% of <code>80 % 7</code></p><pre>5 % 3</pre> 5\xa0%"
+    )
 
 
 def test_the_address_is_set_in_every_place(tmp_path: Path) -> None:

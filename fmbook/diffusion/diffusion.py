@@ -133,13 +133,15 @@ def guided(model: Network, noisy: Tensor, t: Tensor, labels: Tensor, scale: floa
 class Process:
     """A path from data to noise, what the network predicts on it, and how it is walked back.
 
-    `steps` many, each guided by `scale`, with fresh noise if `fresh`. Images hold -1 to 1.
+    `steps` many, each guided by `scale`, with fresh noise if `fresh`. Training meets all times
+    alike, or those of the middle more often, if `middle`. Images hold -1 to 1.
 
     Raises:
         ValueError: an unknown path or target, or fewer than one step.
 
     Source: ho2020denoising, algorithms 1 and 2; lipman2022flow, equation 9; ho2022classifier,
-    algorithms 1 and 2; lugmayr2022repaint, equation 8 (known pixels).
+    algorithms 1 and 2; lugmayr2022repaint, equation 8 (known pixels); esser2024scaling, section
+    3.1 (the middle: there the logit-normal density with mean 0 and deviation 1).
 
     >>> Process(target="noise", fresh=True).path
     'flow'
@@ -150,15 +152,22 @@ class Process:
     steps: int = 10
     scale: float = 1.0
     fresh: bool = False
+    middle: bool = False
 
     def __post_init__(self) -> None:
         schedule(self.path, torch.zeros(1))
         if self.target not in TARGETS or self.steps < 1:
             raise ValueError(f"need one of {TARGETS} and a step, got {self.target}, {self.steps}")
 
+    def times(self, n: int, chance: torch.Generator, device: torch.device) -> Tensor:
+        """The times (n), 0 to 1, of a batch of training."""
+        if self.middle:
+            return torch.randn(n, generator=chance, device=device).sigmoid()
+        return torch.rand(n, generator=chance, device=device)
+
     def loss(self, model: Network, data: Tensor, labels: Tensor, chance: torch.Generator) -> Tensor:
         """The mean squared error at random times; every tenth label is withheld (a scalar)."""
-        t = torch.rand(len(data), generator=chance, device=data.device).clamp(min=1e-3)
+        t = self.times(len(data), chance, data.device).clamp(min=1e-3)
         noise = torch.randn(data.shape, generator=chance, device=data.device)
         hide = torch.rand(len(data), generator=chance, device=data.device) < 0.1
         alpha, sigma = schedule(self.path, t)

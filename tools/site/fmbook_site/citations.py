@@ -10,13 +10,22 @@ from sphinxcontrib.bibtex.plugin import register_plugin
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
-NAMES = r"[\w’'-]+(?:(?:, [\w’'-]+)*,? (?:and|&amp;) [\w’'-]+| et al\.)?"
-WHERE = r"(?:, [^()<>]{1,60})?"  # a section, a table, a page
-SAID = re.compile(
-    rf"(?P<words>{NAMES} (?:\(\d{{4}}[a-z]?{WHERE}\)|\d{{4}}[a-z]?{WHERE}))\s+"
-    r'<span class="bibtex-citation" id="(?P<id>[^"]+)">'
+NAME = r"(?:van den |von )?[\w’'-]+"
+NAMES = rf"{NAME}(?:(?:,\s+{NAME})*,?\s+(?:and|&amp;)\s+{NAME}|\s+et\s+al\.)?(?:’s)?"
+YEAR = r"\d{4}[a-z]?(?:, [^()<>]{1,60}?)?"  # and a section, a table, a page
+CITED = (
+    r'\s+<span class="bibtex-citation" id="(?P<id>[^"]+)">'
     r'\(<a class="reference internal" href="(?P<href>[^"]+)"(?: title="[^"]*")?>'
     r"(?P<label>(?:(?!</a>).)*)</a>\)</span>"
+)
+BEFORE = 400  # characters in which a name stands that is not beside its year
+SAID = tuple(
+    re.compile(form + CITED)
+    for form in (
+        rf"(?P<words>{NAMES}\s+(?:\({YEAR}\)|{YEAR}))(?P<end></strong>)?",  # Hu et al. (2021)
+        rf"(?P<words>(?<=\(){YEAR})(?P<end>)",  # by Hu (2021, table 2 [...])
+        r"(?P<words>(?<=\()\d{4}(?=\))|(?<=\s)\d{4})(?P<end>\)?)",  # a thesis of Hu's (2021)
+    )
 )
 
 
@@ -37,13 +46,17 @@ def fuse(html):
 
     def link(found):
         label = re.sub("<[^>]+>", "", found["label"])
-        same = {label.split()[0].strip(","), label.split()[-1]} <= set(
-            re.findall(r"[\w’'-]+", found["words"])
-        )
+        names = re.findall(r"[\w’'-]+", label)
+        name = next((word for word in names if word[0].isupper()), names[0])  # not "van", "von"
+        said = found["words"] if found.re is SAID[0] else html[: found.start()][-BEFORE:]
+        if name not in said or label.split()[-1] not in found["words"]:
+            return found[0]
         text = f'<a class="citation" id="{found["id"]}" href="{found["href"]}">{found["words"]}</a>'
-        return text if same else found[0]
+        return text + (found["end"] or "")
 
-    return SAID.sub(link, html)
+    for form in SAID:
+        html = form.sub(link, html)
+    return html
 
 
 def as_list(html):

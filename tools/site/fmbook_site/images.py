@@ -18,6 +18,7 @@ from sphinx.util import logging
 
 LOGGER = logging.getLogger(__name__)
 WORDS = 3  # fewer cannot say what a picture shows
+WIDE = 560  # pixels from which a picture's labels would be too small on a phone: it scrolls there
 render_image = NbElementRenderer.render_image
 
 
@@ -71,7 +72,10 @@ def visit_image(self, node):
     for side in ("width", "height"):
         if str(node.get(side, "")).removesuffix("px").isdigit():
             attributes[side] = str(node[side]).removesuffix("px")
-    self.body.append(self.emptytag(node, "img", "", **attributes))
+    image = self.emptytag(node, "img", "", **attributes)
+    if float(attributes.get("width", 0)) >= WIDE:
+        image = f'<span class="scrolls wide">{image.strip()}</span>\n'
+    self.body.append(image)
 
 
 def connect(app):

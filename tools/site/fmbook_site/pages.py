@@ -31,6 +31,10 @@ UNUSED = (  # what the theme and its extensions copy beside the pages, and no pa
     "togglebutton*",
     "*macros.html",
 )
+FORMULA = re.compile(r"(<math\b(?:(?!</math>).)*</math>[.,;:!?)’”]+)", re.S)
+NO_PROSE = re.compile(
+    r"(<(?:pre|code|script|style)\b.*?</(?:pre|code|script|style)>|<[^>]+>)", re.S
+)
 COPY_SCRIPTS = ("clipboard.min.js", "copybutton.js")
 
 
@@ -75,7 +79,19 @@ def finish(html, pagename):
     html = palette.plain(palette.mark(html, pagename))
     html = citations.as_list(citations.fuse(html))
     html = re.sub(r"(<table\b.*?</table>)", r'<div class="scrolls">\1</div>', html, flags=re.S)
-    return html
+    return together(html)
+
+
+def together(html):
+    """Keep a formula and the sign behind it on one line, and a number and its percent sign.
+
+    >>> together("<p>At <math>x</math>, 5 % of <code>7 % 3</code></p>")
+    '<p>At <span class="kept"><math>x</math>,</span> 5\\xa0% of <code>7 % 3</code></p>'
+    """
+    html = FORMULA.sub(r'<span class="kept">\1</span>', html)
+    parts = NO_PROSE.split(html)
+    parts[::2] = [re.sub(r"(?<=\d) %", "\xa0%", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def wrap(app):
