@@ -51,7 +51,8 @@ def main(
 
 def _page(found: Mapping[str, Any], era: str, file: Path) -> int:
     write(file, page_of(found, era))
-    print(f"{file}: {len(found['rows'])} submissions, {len(found['exercises'])} exercises")
+    many = {"submission": len(found["rows"]), "exercise": len(found["exercises"])}
+    print(f"{file}: " + ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in many.items()))
     return 0
 
 

@@ -1,3 +1,7 @@
+// Each way has a dash of its own, in the field and in its button.
+const DASHES = ["2 4", "11 5", "14 4 2 4", "5 3", "14 4 2 4 2 4"];
+const line = (i, settings = {}) => h("path", { class: "fm-line", "stroke-dasharray": DASHES[i % DASHES.length], ...settings });
+const sample = (i) => h("svg", { class: "fm-dash", viewBox: "0 0 34 4", "aria-hidden": "true" }, line(i, { d: "M1 2H33" }));
 const grouped = (number) => `${number}`.replace(/\B(?=(\d{3})+$)/g, ",");
 
 function render({ model, el }) {
@@ -5,15 +9,16 @@ function render({ model, el }) {
   const names = tasks[0].ways.map(({ name }) => name);
 
   const task = radios("Task", "fm-picks", tasks.map(({ name }) => [name]), (i) => put(model, { task: i }));
-  const way = radios("Way to learn it", "fm-picks", names.map((name) => [h("i", { class: "fm-dash" }), name]), (i) => put(model, { way: i }));
+  const way = radios("Way to learn it", "fm-picks", names.map((name, i) => [sample(i), name]), (i) => put(model, { way: i }));
   const at = h("input", { type: "range", min: 0, max: n - 1, step: 1, "aria-label": "Labels", input: () => put(model, { at: +at.value }) });
   const count = h("output");
 
-  // The field: labels to the right, evenly on a logarithmic scale; accuracy upwards from the floor.
+  // The field: labels to the right, evenly on a logarithmic scale; accuracy upwards from the
+  // floor, which leaves room for its own label below the lowest curve.
   const logs = labels.map(Math.log), span = Math.max(logs.at(-1) - logs[0], 1e-9);
   const x = (i) => 100 * (n > 1 ? (logs[i] - logs[0]) / span : 0.5);
-  const floors = tasks.map(({ ways }) => Math.max(0, Math.floor(10 * Math.min(...ways.flatMap(({ low }) => low))) / 10));
-  const lines = names.map(() => h("path", { class: "fm-line" })), band = h("path", { class: "fm-band" }), dot = h("path", { class: "fm-dot" });
+  const floors = tasks.map(({ ways }) => Math.max(0, Math.floor(10 * Math.min(...ways.flatMap(({ low }) => low)) - 0.7) / 10));
+  const lines = names.map((_, i) => line(i)), band = h("path", { class: "fm-band" }), dot = h("path", { class: "fm-dot" });
   const grid = h("path", { class: "fm-grid" });
   const net = h("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" }, grid, band, ...lines, dot);
   const top = h("span", { class: "fm-top", "aria-hidden": "true" }, "100\u202f% right"), low = h("span", { class: "fm-low", "aria-hidden": "true" });
