@@ -100,17 +100,14 @@ def table(found: Sequence[Row]) -> Table:
         *(name.replace("_", " ").replace("frechet", "Fréchet") for name in measures),
     ]
     headings += ["CPU-seconds", "parameters", "lines of code"]
-    cells = [
-        [
-            row.method,
-            *(f"{row.quality[name]:,g}" for name in measures),
-            f"{row.cpu_seconds:g}",
-            f"{row.parameters:,}",
-            str(row.lines),
-        ]
-        for row in found
+    columns = [
+        _names(found),
+        *(_even([row.quality[name] for row in found], 3) for name in measures),
+        _even([row.cpu_seconds for row in found], 1),
+        [f"{row.parameters:,}" for row in found],
+        [str(row.lines) for row in found],
     ]
-    return Table(headings, cells)
+    return Table(headings, list(zip(*columns, strict=True)))
 
 
 def by_hand(found: Sequence[Row]) -> Table:
@@ -122,9 +119,28 @@ def by_hand(found: Sequence[Row]) -> Table:
     headings = ["method", "what a person decided", "typical failures"]
     return Table(
         headings,
-        [[row.method, "; ".join(row.decisions), _sentences(row.failures)] for row in found],
+        [
+            [name, "; ".join(row.decisions), _sentences(row.failures)]
+            for name, row in zip(_names(found), found, strict=True)
+        ],
         texts=True,
     )
+
+
+def _names(found: Sequence[Row]) -> list[str]:
+    """The rows' methods; of one method with two sizes, the size as well."""
+    methods = [row.method for row in found]
+    sizes = [f", {row.parameters:,} parameters" for row in found]
+    return [
+        name + size * (methods.count(name) > 1) for name, size in zip(methods, sizes, strict=True)
+    ]
+
+
+def _even(numbers: Sequence[float], limit: int) -> list[str]:
+    """Numbers with equally many decimals: as many as the finest of them needs, up to a limit."""
+    needed = (f"{number:.{limit}f}".rstrip("0").partition(".")[2] for number in numbers)
+    decimals = max(map(len, needed))
+    return [f"{number:,.{decimals}f}" for number in numbers]
 
 
 def _sentences(words: Sequence[str]) -> str:

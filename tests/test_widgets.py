@@ -95,6 +95,12 @@ def walk() -> LatentWalk:
     return LatentWalk(steps, ["up", HOSTILE], [["a", "b", HOSTILE]] * 2, alt=ALT)
 
 
+def long_walk() -> LatentWalk:
+    """Eleven pictures of 28 pixels, as the chapter on adversarial networks shows them."""
+    steps = np.linspace(0, 1, 11 * 28 * 28).reshape(1, 11, 28, 28)
+    return LatentWalk(steps, ["from dark to bright"], [["a picture"] * 11], alt=ALT)
+
+
 MAKERS: list[Callable[[], BookWidget]] = [
     *(attention, chain, reader, slider, walk),
     *(graph, valley, scale, state_reader),
@@ -569,7 +575,7 @@ def test_focus_is_visible_wherever_tab_leads(show: Any, make: Callable[[], BookW
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("make", [slider, walk])
+@pytest.mark.parametrize("make", [slider, walk, long_walk])
 @LOOKS
 def test_pictures_keep_nobody_out(
     make: Callable[[], BookWidget], show: Any, theme: str, width: int
@@ -577,6 +583,25 @@ def test_pictures_keep_nobody_out(
     page = show(make(), theme=theme, width=width)
     assert barriers(page) == []
     assert sideways(page) <= 0
+    out = """(root) => { const { right } = root.getBoundingClientRect();
+        return [...root.querySelectorAll('*')]
+            .filter((e) => e.getBoundingClientRect().right > right).map((e) => e.outerHTML); }"""
+    assert page.locator(".fm-root").evaluate(out) == []  # what sticks out is cut off, not scrolled
+
+
+@pytest.mark.browser
+def test_a_kernels_numbers_stand_in_the_middle_and_its_sliders_under_each_other(show: Any) -> None:
+    page = show(slider(), width=360)
+    page.add_style_tag(content="td { vertical-align: top; }")  # as the site's theme has it
+    middles = """(cell) => { const words = document.createRange(); words.selectNodeContents(cell);
+        return [words, cell].map((e) => e.getBoundingClientRect())
+            .map((box) => box.y + box.height / 2); }"""
+    for cell in page.locator(".fm-products td").all():
+        text, box = cell.evaluate(middles)
+        assert abs(text - box) < 2
+    row, column = (page.get_by_label(name).bounding_box() for name in ("row of", "column of"))
+    assert row["x"] == column["x"]
+    assert row["y"] + row["height"] <= column["y"]
 
 
 def test_the_widgets_styles_leave_highlighted_code_alone() -> None:
