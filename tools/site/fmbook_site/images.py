@@ -54,7 +54,6 @@ def check(app, doctree):
             width, height = imagesize.get(file)
             if width > 0:
                 image["width"], image["height"] = str(round(width)), str(round(height))
-        image["classes"].append("figure-card")
         image["loading"] = "lazy" if number > 1 else "eager"
 
 
