@@ -70,7 +70,12 @@ def test_a_record_is_as_its_code_makes_it(stem: str) -> None:
     assert not records.stale(stem), f"the code of {stem} has changed: run `make records`"
 
 
-@pytest.mark.parametrize("stem", records.recipes())
+TIMED = {"expert_system": pytest.mark.alone}  # its point is a ratio of times
+
+
+@pytest.mark.parametrize(
+    "stem", [pytest.param(stem, marks=TIMED.get(stem, ())) for stem in records.recipes()]
+)
 def test_a_recorded_point_repeats(stem: str) -> None:
     recipe = importlib.import_module(f"fmbook.records.{stem}")
     repeated, recorded, band = recipe.point()
