@@ -197,7 +197,7 @@ def ledger(all_families: dict[str, Any]) -> list[dict[str, Any]]:
             ],
             "failures": [
                 "Fits its mailbox so well that news feeds, never seen before, look like spam.",
-                "A promise of 1 % false alarms is broken several times over on later mail.",
+                "A promise of 1 % false alarms is broken about twofold on later mail.",
                 "What nobody made a feature of cannot be learned.",
             ],
         }
