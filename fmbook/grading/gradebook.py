@@ -158,7 +158,8 @@ class Gradebook:
             self.cells_of[source] = self._cells(db, source)  # a written answer is two of them
         cells = self.cells_of[source]
         graded = {name: cell for name, cell, points, _ in cells if points is not None}
-        held = {row.cell_id: row for row in db.execute(self.sql.grades, {"of": notebook}).all()}
+        mine = {"of": notebook, "source": source}
+        held = {row.cell_id: row for row in db.execute(self.sql.grades, mine).all()}
         changes = []
         for check in record.verdict.checks:
             before = held[graded[check.grade_id]]
@@ -169,11 +170,15 @@ class Gradebook:
                 changes.append({"row": before.id, "score": check.score, "waits": wanted})
         if changes:
             db.execute(self.sql.grade, changes)
-        self._comment(db, notebook, cells, record.untouched)
+        self._comment(db, mine, cells, record.untouched)
         self._penalty(db, notebook, penalty, dates, record.penalty)
 
     def _comment(
-        self, db: sa.Connection, notebook: str, cells: Sequence[Any], untouched: frozenset[str]
+        self,
+        db: sa.Connection,
+        mine: dict[str, str],
+        cells: Sequence[Any],
+        untouched: frozenset[str],
     ) -> None:
         """Say of each answer whether there is none, as nbgrader does."""
         wanted = {
@@ -181,7 +186,7 @@ class Gradebook:
             for name, cell, _, kind in cells
             if kind != "GradeCell"
         }
-        held = db.execute(self.sql.comments, {"of": notebook}).all()
+        held = db.execute(self.sql.comments, mine).all()
         changes = [
             {"row": row.id, "said": wanted.get(row.cell_id)}
             for row in held

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 __all__ = ["Statements", "insert_of"]
 
 OF: Any = sa.bindparam("of")
+FROM: Any = sa.bindparam("source")
 ERA: Any = sa.bindparam("era")
 WHO: Any = sa.bindparam("who")
 
@@ -22,7 +23,12 @@ def insert_of(dialect: str) -> Any:
 
 
 class Statements:
-    """Queries and changes of nbgrader's tables; `of` is the id of what they are about."""
+    """Queries and changes of nbgrader's tables; `of` is the id of what they are about.
+
+    nbgrader's indexes of grades and comments begin with the cell: who asks for the rows of a
+    submission by themselves reads those of the whole class. So `source`, the id of the notebook as
+    released, says of which cells they are.
+    """
 
     def __init__(self, t: Mapping[str, sa.Table], dialect: str) -> None:
         self._ask(t)
@@ -57,15 +63,16 @@ class Statements:
             .outerjoin(t["task_cells"], task.id == base.id)
             .where(base.notebook_id == OF)
         )
+        of_source = sa.select(base.id).where(base.notebook_id == FROM)
         kept = (grade.id, grade.cell_id, grade.manual_score, grade.auto_score)
         self.grades = (  # held, where the database can: a person may be entering one right now
             sa.select(*kept, grade.needs_manual_grade)
-            .where(grade.notebook_id == OF)
+            .where(grade.cell_id.in_(of_source), grade.notebook_id == OF)
             .with_for_update()
         )
         comment = t["comment"].c
         said = sa.select(comment.id, comment.cell_id, comment.auto_comment)
-        self.comments = said.where(comment.notebook_id == OF)
+        self.comments = said.where(comment.cell_id.in_(of_source), comment.notebook_id == OF)
 
     def _change(self, t: Mapping[str, sa.Table]) -> None:
         whole, mine = t["submitted_assignment"], t["submitted_notebook"]
