@@ -28,6 +28,7 @@ ADDED = (("grade", "extra_credit"), ("student", "lms_user_id"))  # by nbgrader, 
 OLDER = "the gradebook is of an older nbgrader: make a copy of it, then run `nbgrader db upgrade`"
 Key = tuple[str, str, str]  # era, stem, student
 Dates = tuple[Any, Any, Any]  # handed in, extension, due
+Names = dict[str, str]  # the parameters of a statement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,14 +172,10 @@ class Gradebook:
         if changes:
             db.execute(self.sql.grade, changes)
         self._comment(db, mine, cells, record.untouched)
-        self._penalty(db, notebook, penalty, dates, record.penalty)
+        self._penalty(db, mine, penalty, dates, record.penalty == "zero")
 
     def _comment(
-        self,
-        db: sa.Connection,
-        mine: dict[str, str],
-        cells: Sequence[Any],
-        untouched: frozenset[str],
+        self, db: sa.Connection, mine: Names, cells: Sequence[Any], untouched: frozenset[str]
     ) -> None:
         """Say of each answer whether there is none, as nbgrader does."""
         wanted = {
@@ -248,25 +245,15 @@ class Gradebook:
         return new
 
     def _penalty(
-        self, db: sa.Connection, notebook: str, before: float | None, dates: Dates, method: str
+        self, db: sa.Connection, mine: Names, before: float | None, dates: Dates, zero: bool
     ) -> None:
-        """nbgrader's penalty for late work: none, or all of the score."""
+        """nbgrader's penalty for late work: none, or all of the score (`zero`)."""
         handed_in, extension, due = dates
         late = due is not None and handed_in is not None
         late = late and handed_in > (due + extension if extension else due)
-        penalty = self._score(db, notebook) if late and method == "zero" else None
+        penalty = db.execute(self.sql.score, mine).scalar() or 0.0 if late and zero else None
         if penalty != before:
-            db.execute(self.sql.penalty, {"of": notebook, "penalty": penalty})
-
-    def _score(self, db: sa.Connection, notebook: str) -> float:
-        grade = self.t["grade"]
-        score = sa.func.coalesce(grade.c.manual_score, grade.c.auto_score, 0.0)
-        extra = sa.case(
-            (sa.func.coalesce(grade.c.manual_score, grade.c.auto_score).is_(None), 0.0),
-            else_=sa.func.coalesce(grade.c.extra_credit, 0.0),
-        )
-        query = sa.select(sa.func.sum(score + extra)).where(grade.c.notebook_id == notebook)
-        return float(db.execute(query).scalar() or 0.0)
+            db.execute(self.sql.penalty, {"of": mine["of"], "penalty": penalty})
 
 
 def _new_id() -> str:

@@ -64,12 +64,15 @@ class Statements:
             .where(base.notebook_id == OF)
         )
         of_source = sa.select(base.id).where(base.notebook_id == FROM)
+        of_mine = (grade.cell_id.in_(of_source), grade.notebook_id == OF)
         kept = (grade.id, grade.cell_id, grade.manual_score, grade.auto_score)
         self.grades = (  # held, where the database can: a person may be entering one right now
-            sa.select(*kept, grade.needs_manual_grade)
-            .where(grade.cell_id.in_(of_source), grade.notebook_id == OF)
-            .with_for_update()
+            sa.select(*kept, grade.needs_manual_grade).where(*of_mine).with_for_update()
         )
+        given = sa.func.coalesce(grade.manual_score, grade.auto_score)
+        extra = sa.func.coalesce(grade.extra_credit, 0.0)
+        worth = sa.case((given.is_(None), 0.0), else_=given + extra)
+        self.score = sa.select(sa.func.sum(worth)).where(*of_mine)
         comment = t["comment"].c
         said = sa.select(comment.id, comment.cell_id, comment.auto_comment)
         self.comments = said.where(comment.cell_id.in_(of_source), comment.notebook_id == OF)
