@@ -1,8 +1,14 @@
-"""What one submission asks of the gradebook costs the same in a class of any size."""
+"""What one submission asks of the gradebook, and the penalty for late work that it gets there."""
 
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from nbgrader.api import Gradebook as Nbgraders
+
+from fmbook.grading.course import Course
+from fmbook.grading.grade import Options, grade
 from fmbook.grading.gradebook import Gradebook
 from tests.grading import small
 
@@ -20,4 +26,30 @@ def test_no_statement_of_a_submission_reads_the_rows_of_the_whole_class(tmp_path
                 cursor.execute(f"explain query plan {asked}", ["x"] * len(asked.positiontup))
                 steps = {" ".join(row[3].split()[:2]) for row in cursor.fetchall()}
                 assert not steps & {f"SCAN {table}" for table in OF_THE_CLASS}, name
-    assert {"grades", "comments", "submission", "notebooks"} <= statements.keys()
+    assert {"grades", "comments", "score", "submission", "notebooks"} <= statements.keys()
+
+
+@pytest.mark.parametrize("method", ["none", "zero"])
+def test_late_work_is_penalized_as_nbgrader_would(method: str, tmp_path: Path) -> None:
+    """With `zero` the penalty is the whole score, of late work only; it is reckoned once."""
+    folder = small.make(tmp_path / "course").root
+    with (folder / "nbgrader_config.py").open("a") as config:
+        config.write(f'\nc.LateSubmissionPlugin.penalty_method = "{method}"\n')
+    course = Course.find(folder)
+    worth = small.hand_in(course, 3)
+    with closing(sqlite3.connect(folder / "gradebook.db")) as db, db:
+        db.execute("update assignment set duedate = '2026-01-10 00:00:00.000000'")
+    for student, day in (("s0000", 11), ("s0001", 9), ("s0002", 11)):
+        place = course.folder("submitted", student, small.ERA)
+        (place / "timestamp.txt").write_text(f"2026-01-{day:02} 12:00:00 UTC")
+    for again in (False, True):
+        assert len(list(grade(course, Options(regrade=again)))) == 3
+        with Nbgraders(course.db_url) as gradebook:
+            found = {
+                student: gradebook.find_submission_notebook(small.NAME, small.ERA, student)
+                for student in worth
+            }
+            assert {student: one.score for student, one in found.items()} == worth
+            penalties = {s: one.late_submission_penalty for s, one in found.items()}
+        late = {"s0000": worth["s0000"], "s0001": None, "s0002": worth["s0002"]}
+        assert penalties == (late if method == "zero" else dict.fromkeys(worth))
