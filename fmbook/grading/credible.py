@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from fmbook.grading.job import read
+
 __all__ = ["Forged", "credible"]
 
 SIZE = 64 << 20
@@ -37,9 +39,10 @@ def credible(job: bytes, said: Any) -> bytes:
         raise Forged(f"no JSON: {error}"[:200]) from None
     if type(found) is not dict or found.keys() != {"steps", "faults", "poison"}:
         raise Forged("other parts than those of a result")
-    asked = {step["id"]: step for step in json.loads(job)["steps"]}
+    content = read(job)
+    asked = {step["id"]: step for step in content["steps"]}
     _frame(found, asked)
-    until = json.loads(job)["total_seconds"]
+    until = content["total_seconds"]
     for name, step in found["steps"].items():
         _step(name, step, asked[name], 10 * until + 60)
     return said

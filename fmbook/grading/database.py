@@ -13,6 +13,7 @@ __all__ = ["engine_of", "take_turns"]
 
 BUSY = 30  # seconds that SQLite waits for another program's transaction
 TURN = 7_367_432_311  # the number of the lock by which coordinators on a server take turns
+STYLE = {"sqlite": "named", "postgresql": "pyformat"}  # both take parameters by name
 AGAIN = "run the command again: it goes on where it stopped"
 
 
@@ -39,7 +40,7 @@ def engine_of(db_url: str) -> sa.Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     try:
-        engine = sa.create_engine(url)
+        engine = sa.create_engine(url, paramstyle=STYLE[backend])
     except ImportError as error:
         raise CourseError(
             f"a gradebook in PostgreSQL needs {error.name}: pip install 'fmbook[scale]'"

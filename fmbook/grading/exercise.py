@@ -46,6 +46,15 @@ class Cell:
     def runs(self) -> bool:
         return self.cell_type == "code" and self.kind != "skip"
 
+    @cached_property
+    def graded_metadata(self) -> dict[str, Any]:
+        """The metadata that it has in graded notebooks."""
+        kept = {k: v for k, v in self.metadata.items() if k in ("tags", "nbgrader")}
+        if "nbgrader" in kept:
+            own = {"checksum": self.checksum} if self.checksum else {}
+            kept["nbgrader"] = kept["nbgrader"] | {"cell_type": self.cell_type} | own
+        return kept
+
 
 @dataclass(frozen=True)
 class Exercise:
@@ -106,20 +115,36 @@ class Exercise:
         found = {}
         for cell in self.cells:
             if cell.kind == "check" and cell.cell_type == "code":
-                found[cell.id] = self._check_parts(parsed(cell.source))
+                found[cell.id] = self._check_parts(cell.source)
             elif cell.kind in ("setup", "shared"):
                 own = [n for n in parsed(cell.source).body if not mentions(n, self.answers)]
-                found[cell.id] = {"source": ast.unparse(ast.Module(own, []))}
+                found[cell.id] = {"source": _part(cell.source, own)}
         return found
 
-    def _check_parts(self, tree: ast.Module) -> dict[str, Any]:
+    def _check_parts(self, source: str) -> dict[str, Any]:
+        tree = parsed(source)
         used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & self.answers
         last = tree.body[-1] if tree.body else None
         credit = isinstance(last, ast.Expr) and not mentions(last, self.answers)
         credit = credit and not isinstance(last.value, ast.Call)  # type: ignore[union-attr]
-        body = ast.Module(tree.body[:-1] if credit else tree.body, [])
+        body = tree.body[:-1] if credit else tree.body
         tail = ast.unparse(tree.body[-1]) if credit else ""
-        return {"source": ast.unparse(body), "tail": tail, "uses": sorted(used)}
+        return {"source": _part(source, body), "tail": tail, "uses": sorted(used)}
+
+    @cached_property
+    def steps(self) -> dict[tuple[str, str | None], str]:
+        """Its own cells as steps of jobs, by cell and tier: `plan` writes each once."""
+        return {}
+
+    @cached_property
+    def lines(self) -> dict[str, str]:
+        """Its own cells as lines of graded notebooks, by id: `task` writes each once."""
+        return {}
+
+    @cached_property
+    def grade_ids(self) -> dict[str, str]:
+        """What each cell is called, by its id; "" where it has no name."""
+        return {cell.id: cell.grade_id for cell in self.cells}
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -162,20 +187,26 @@ class Exercise:
 
 
 @cache
-def python(source: str) -> str:
-    """A cell of the exercise as plain Python: IPython's magics become calls."""
+def python(source: str) -> tuple[str, ast.Module]:
+    """A cell of the exercise as plain Python (IPython's magics become calls), and its tree."""
     with contextlib.suppress(SyntaxError):  # nearly all cells are plain: IPython takes long
-        ast.parse(source)
-        return source
+        return source, ast.parse(source)
     from IPython.core.inputtransformer2 import TransformerManager
 
-    return str(TransformerManager().transform_cell(source))
+    source = str(TransformerManager().transform_cell(source))
+    return source, ast.parse(source)
 
 
-@cache
 def parsed(source: str) -> ast.Module:
     """The syntax tree of a cell of the exercise; not to be changed."""
-    return ast.parse(python(source))
+    return python(source)[1]
+
+
+def _part(source: str, statements: list[ast.stmt]) -> str:
+    """Some of a cell's statements as plain Python; all of them as they were written."""
+    plain, tree = python(source)
+    whole = len(statements) == len(tree.body)
+    return plain if whole else ast.unparse(ast.Module(statements, []))
 
 
 def bound(tree: ast.Module) -> set[str]:

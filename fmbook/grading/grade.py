@@ -9,7 +9,7 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from fmbook.grading.collect import content, read_file, sha256, side_files, times
 from fmbook.grading.course import Course, CourseError, safe_name
 from fmbook.grading.exercise import Exercise
 from fmbook.grading.gradebook import Key, Record
-from fmbook.grading.intake import SIZE, Placed, Submission, Unreadable, read_submission
+from fmbook.grading.intake import SIZE, Unreadable, blank, read_submission
 from fmbook.grading.ledger import Entry, Ledger, Lost
 from fmbook.grading.plan import Limits, job_of, key_of
 from fmbook.grading.results import Results, environment, write_aside
@@ -30,7 +30,7 @@ from fmbook.grading.verdict import Verdict
 __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
-BATCH = 8  # submissions that are read and reserved together
+KNOWN, BATCH = 64, 8  # submissions that are looked up, and that are read and reserved, together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,7 @@ class Grader:
         self.layers: dict[str, str] = {}  # what walled the students in, if any was run
         self.cpu = 0.0  # seconds of the processes that ran students' code and checks
         self.exercises = {key: self._exercise(*key) for key in self._wanted()}
+        self.blank = {key: blank(exercise) for key, exercise in self.exercises.items()}
 
     def _wanted(self) -> Iterator[tuple[str, str]]:
         """The exercises to grade: those that were released and that somebody handed in."""
@@ -124,13 +125,7 @@ class Grader:
     def task(self, key: Key, entry: Entry | None = None) -> Task:
         """Read one submission; whatever is wrong with it becomes its `problem`."""
         exercise = self.exercises[key[0], key[1]]
-        empty = Submission(
-            tuple(
-                Placed(c, c.cell_type, c.source if c.fixed else c.released) for c in exercise.cells
-            ),
-            (),
-        )
-        task = Task(key=key, exercise=exercise, submission=empty, entry=entry)
+        task = Task(key=key, exercise=exercise, submission=self.blank[key[:2]], entry=entry)
         try:
             data = read_file(self._file(key))
             task.timestamp = timestamp(self._file(key).with_name("timestamp.txt"))
@@ -193,8 +188,8 @@ class Grader:
             changed=before is None or (before.seed or before.key) != (task.seed or task.job_key),
         )
         try:
-            if task.ran and task.found is not None and not task.found["faults"]:
-                self.results.put(task.job_key, task.found)
+            if task.fresh and task.found is not None and not task.found["faults"]:
+                self.results.put(task.job_key, task.fresh)
             self.ledger.record(task.key, record)
             if graded and sha256(self._graded_file(task.key)) != record.file:
                 write_aside(self._graded_file(task.key), graded)
@@ -246,9 +241,10 @@ class Grader:
                 yield task.key, task.left, task.entry.verdict if task.entry else None
             else:
                 if result is not None:
-                    task.found, task.ran = json.loads(result), True
+                    task.found, task.fresh = json.loads(result), result
                     if auditor and auditor.chosen(task):
-                        task.found = auditor.found(task, json.loads(result))
+                        task.found = auditor.found(task, task.found)
+                        task.fresh = json.dumps(task.found).encode()
                 try:
                     verdict = self.store(task)
                 except Lost:
@@ -259,23 +255,26 @@ class Grader:
     def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, Job | None]]:
         """Each submission, with its job where it has to be run; other processes' come last."""
         later: list[Key] = []
-        for some in _batches(keys):
-            for task in self._batch(some):
-                if task.left == "elsewhere":
-                    later.append(task.key)
-                else:
-                    yield task, self._to_run(task)
-        for some in _batches(later):
-            for task in self._batch(some):
+        for task in self._reserved(keys):
+            if task.left == "elsewhere":
+                later.append(task.key)
+            else:
                 yield task, self._to_run(task)
+        for task in self._reserved(later):
+            yield task, self._to_run(task)
 
-    def _batch(self, keys: Sequence[Key]) -> Iterator[Task]:
-        """Some submissions, reserved if there is something to do about them."""
-        known = self.ledger.known(keys)
+    def _reserved(self, keys: Sequence[Key]) -> Iterator[Task]:
+        """These submissions, each reserved if there is something to do about it."""
+        for many in _batches(keys, KNOWN):
+            known = self.ledger.known(many)
+            for few in _batches(many, BATCH):
+                yield from self._batch(few, known)
+
+    def _batch(self, keys: Sequence[Key], known: Mapping[Key, Entry]) -> Iterator[Task]:
         tasks = [self.task(key, known.get(key)) for key in keys]
         regrade = self.options.regrade
         wanted = [task.key for task in tasks if regrade or not self.is_done(task)]
-        held = self.ledger.claim(wanted, self.lease) if wanted else {}
+        held = self.ledger.claim(wanted, self.lease, known) if wanted else {}
         for task in tasks:
             if task.key not in wanted:
                 task.left = "kept"
@@ -313,8 +312,8 @@ def _places(grader: Grader) -> tuple[Scheduler, Auditor | None]:
     return far, Auditor(grader.secret, o.audit, here)
 
 
-def _batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
-    return (keys[i : i + BATCH] for i in range(0, len(keys), BATCH))
+def _batches(keys: Sequence[Key], size: int) -> Iterator[Sequence[Key]]:
+    return (keys[i : i + size] for i in range(0, len(keys), size))
 
 
 def grade(course: Course, options: Options) -> Iterator[tuple[Key, str, Verdict | None]]:

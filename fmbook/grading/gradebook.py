@@ -28,7 +28,9 @@ ADDED = (("grade", "extra_credit"), ("student", "lms_user_id"))  # by nbgrader, 
 OLDER = "the gradebook is of an older nbgrader: make a copy of it, then run `nbgrader db upgrade`"
 Key = tuple[str, str, str]  # era, stem, student
 Dates = tuple[Any, Any, Any]  # handed in, extension, due
-Names = dict[str, str]  # the parameters of a statement
+Names = dict[str, str]
+Marks = dict[str, float | None]  # by the id of a cell; None: a person decides
+Words = dict[str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class Gradebook:
         if any(column not in self.t[table].c for table, column in ADDED):
             self.engine.dispose()
             raise CourseError(OLDER)
-        self.sql = Statements(self.t, self.engine.dialect.name)
+        self.sql = Statements(self.t, self.engine.dialect)
         self.cells_of: dict[str, Sequence[Any]] = {}  # while grades are written: as released
 
     def close(self) -> None:
@@ -127,25 +129,6 @@ class Gradebook:
             .subquery()
         )
 
-    def manual(
-        self, era: str, stem: str, student: str
-    ) -> dict[str, tuple[float | None, float | None, str | None]]:
-        """What people entered: grade id to manual score, extra credit, comment."""
-        s, t = self.submitted(), self.t
-        mine = sa.select(s.c.id).where(s.c.era == era, s.c.stem == stem, s.c.student == student)
-        cell, grade, comment = t["base_cell"], t["grade"], t["comment"]
-        grades = sa.select(cell.c.name, grade.c.manual_score, grade.c.extra_credit)
-        grades = grades.join(grade, grade.c.cell_id == cell.c.id)
-        words = sa.select(cell.c.name, comment.c.manual_comment)
-        words = words.join(comment, comment.c.cell_id == cell.c.id)
-        found: dict[str, tuple[float | None, float | None, str | None]] = {}
-        with self.engine.connect() as db:
-            for name, score, extra in db.execute(grades.where(grade.c.notebook_id.in_(mine))):
-                found[name] = (score, extra, None)
-            for name, said in db.execute(words.where(comment.c.notebook_id.in_(mine))):
-                found[name] = (*found.get(name, (None, None))[:2], said)
-        return found
-
     def write_grades(self, db: sa.Connection, key: Key, record: Record) -> None:
         """Grades, comments and late penalty of one notebook, as nbgrader would store them.
 
@@ -153,96 +136,116 @@ class Gradebook:
         submission has changed since. What stands there already is not written again.
         """
         era, stem, student = key
-        submission, dates = self._submission(db, era, student, record.timestamp)
-        source, notebook, penalty = self._notebooks(db, submission, era)[stem]
-        if source not in self.cells_of:
-            self.cells_of[source] = self._cells(db, source)  # a written answer is two of them
-        cells = self.cells_of[source]
-        graded = {name: cell for name, cell, points, _ in cells if points is not None}
-        mine = {"of": notebook, "source": source}
-        held = {row.cell_id: row for row in db.execute(self.sql.grades, mine).all()}
-        changes = []
-        for check in record.verdict.checks:
-            before = held[graded[check.grade_id]]
-            wanted = check.score is None
-            if before.manual_score is not None:
-                wanted = record.changed or before.needs_manual_grade
-            if (before.auto_score, before.needs_manual_grade) != (check.score, wanted):
-                changes.append({"row": before.id, "score": check.score, "waits": wanted})
-        if changes:
-            db.execute(self.sql.grade, changes)
-        self._comment(db, mine, cells, record.untouched)
-        self._penalty(db, mine, penalty, dates, record.penalty == "zero")
+        rows = self._rows(db, era, student)
+        whole = rows[0].whole or self._new_submission(db, rows[0].assignment, student)
+        when = self._handed_in(db, whole, rows[0].timestamp, record.timestamp)
+        at = next(row for row in rows if row.name == stem)
+        new = {row.source: _new_id() for row in rows if row.mine is None}
+        marks, words = self._marks(db, at.source, record), self._words(db, at.source, record)
+        if new:
+            self._new_notebooks(db, whole, new, marks, words)
+        mine = {"of": at.mine or new[at.source], "source": at.source}
+        if at.source not in new:
+            self._grade(db, mine, marks, record.changed)
+            self._comment(db, mine, words)
+        dates = (when, at.extension, at.duedate)
+        self._penalty(db, mine, at.late_submission_penalty, dates, record.penalty == "zero")
 
-    def _comment(
-        self, db: sa.Connection, mine: Names, cells: Sequence[Any], untouched: frozenset[str]
-    ) -> None:
-        """Say of each answer whether there is none, as nbgrader does."""
-        wanted = {
-            cell: "No response." if name in untouched else None
-            for name, cell, _, kind in cells
-            if kind != "GradeCell"
-        }
-        held = db.execute(self.sql.comments, mine).all()
-        changes = [
-            {"row": row.id, "said": wanted.get(row.cell_id)}
-            for row in held
-            if row.auto_comment != wanted.get(row.cell_id)
-        ]
-        if changes:
-            db.execute(self.sql.comment, changes)
-
-    def _submission(
-        self, db: sa.Connection, era: str, student: str, timestamp: datetime | None
-    ) -> tuple[str, Dates]:
-        """The id of a student's assignment, made with all its rows if it is the first; its dates.
+    def _rows(self, db: sa.Connection, era: str, student: str) -> Sequence[Any]:
+        """What there is of a student's assignment, a row for each notebook of the era.
 
         On a server the student's row is held until the transaction ends: two coordinators may
         store two notebooks of the same student.
         """
-        t, names = self.t, {"era": era, "who": student}
+        names = {"era": era, "who": student}
         if self.server:
             db.execute(self.sql.new_person, names)
             db.execute(self.sql.person, names)
-        assignment, found, before, extension, due = db.execute(self.sql.submission, names).one()
-        if found is None:
-            if not self.server:
-                db.execute(self.sql.new_person, names)
-            found = _new_id()
-            row = {"id": found, "assignment_id": assignment, "student_id": student}
-            db.execute(t["submitted_assignment"].insert().values(row))
-        when = timestamp.replace(tzinfo=None) if timestamp else before
+        return db.execute(self.sql.submission, names).all()
+
+    def _new_submission(self, db: sa.Connection, assignment: str, student: str) -> str:
+        if not self.server:
+            db.execute(self.sql.new_person, {"who": student})
+        row = {"id": _new_id(), "assignment_id": assignment, "student_id": student}
+        db.exec_driver_sql(self.sql.new_whole, row)
+        return row["id"]
+
+    def _handed_in(
+        self, db: sa.Connection, whole: str, before: datetime | None, now: datetime | None
+    ) -> datetime | None:
+        """When the assignment was handed in, noted if that is news."""
+        when = now.replace(tzinfo=None) if now else before
         if when != before:
-            db.execute(self.sql.handed_in, {"of": found, "when": when})
-        return str(found), (when, extension, due)
+            db.execute(self.sql.handed_in, {"of": whole, "when": when})
+        return when
 
-    def _notebooks(
-        self, db: sa.Connection, submission: str, era: str
-    ) -> dict[str, tuple[str, str, float | None]]:
-        """By name the ids of an era's notebooks and a submission's, with the penalty for late work.
+    def _of_source(self, db: sa.Connection, source: str) -> Sequence[Any]:
+        """The cells of a notebook as released, asked for once; a written answer is two of them."""
+        if source not in self.cells_of:
+            self.cells_of[source] = self._cells(db, source)
+        return self.cells_of[source]
 
-        Those that lack rows get them.
-        """
-        found, of_era = {}, {"era": era, "of": submission}
-        for name, source, mine, penalty in db.execute(self.sql.notebooks, of_era).all():
-            found[name] = (source, mine or self._new_notebook(db, submission, source), penalty)
-        return found
+    def _marks(self, db: sa.Connection, source: str, record: Record) -> Marks:
+        """What the graded cells get of which the verdict speaks."""
+        scores = {check.grade_id: check.score for check in record.verdict.checks}
+        graded = ((n, c) for n, c, points, _ in self._of_source(db, source) if points is not None)
+        return {cell: scores[name] for name, cell in graded if name in scores}
 
-    def _new_notebook(self, db: sa.Connection, submission: str, notebook: str) -> str:
-        t, new = self.t, _new_id()
-        row = {"id": new, "assignment_id": submission, "notebook_id": notebook, "flagged": False}
-        db.execute(t["submitted_notebook"].insert().values(row))
-        cells = self._cells(db, notebook)
-        owners = [{"id": _new_id(), "notebook_id": new, "cell_id": cell} for _, cell, *_ in cells]
-        graded = [o for o, c in zip(owners, cells, strict=True) if c[2] is not None]
-        told = [
-            o for o, c in zip(owners, cells, strict=True) if c[3] in ("SolutionCell", "TaskCell")
+    def _words(self, db: sa.Connection, source: str, record: Record) -> Words:
+        """What is said of each answer: whether there is none, as nbgrader does."""
+        return {
+            cell: "No response." if name in record.untouched else None
+            for name, cell, _, kind in self._of_source(db, source)
+            if kind != "GradeCell"
+        }
+
+    def _grade(self, db: sa.Connection, mine: Names, marks: Marks, changed: bool) -> None:
+        changes = []
+        for row in db.execute(self.sql.grades, mine).all():
+            if row.cell_id not in marks:
+                continue
+            score = marks[row.cell_id]
+            waits = score is None
+            if row.manual_score is not None:
+                waits = changed or row.needs_manual_grade
+            if (row.auto_score, row.needs_manual_grade) != (score, waits):
+                changes.append({"row": row.id, "score": score, "waits": waits})
+        if changes:
+            db.exec_driver_sql(self.sql.grade, changes)
+
+    def _comment(self, db: sa.Connection, mine: Names, words: Words) -> None:
+        changes = [
+            {"row": row.id, "said": words.get(row.cell_id)}
+            for row in db.execute(self.sql.comments, mine).all()
+            if row.auto_comment != words.get(row.cell_id)
         ]
-        if graded:
-            db.execute(t["grade"].insert().values(needs_manual_grade=True), graded)
-        if told:
-            db.execute(t["comment"].insert(), told)
-        return new
+        if changes:
+            db.exec_driver_sql(self.sql.comment, changes)
+
+    def _new_notebooks(
+        self, db: sa.Connection, whole: str, new: Names, marks: Marks, words: Words
+    ) -> None:
+        """The rows of notebooks that have none, by the ids as released: of that which is graded
+        now with what it gets, of all others empty, as nbgrader makes them."""
+        notebooks, grades, comments = [], list[dict[str, Any]](), list[dict[str, Any]]()
+        for source, mine in new.items():
+            row = {"id": mine, "assignment_id": whole, "notebook_id": source, "flagged": False}
+            notebooks.append(row)
+            for _, cell, points, kind in self._of_source(db, source):
+                row = {"id": _new_id(), "notebook_id": mine, "cell_id": cell}
+                if points is not None:
+                    score = marks.get(cell)
+                    grades.append(row | {"auto_score": score, "needs_manual_grade": score is None})
+                if kind != "GradeCell":
+                    comments.append(row | {"auto_comment": words.get(cell)})
+        new_rows = {
+            self.sql.new_notebooks: notebooks,
+            self.sql.new_grades: grades,
+            self.sql.new_comments: comments,
+        }
+        for insert, rows in new_rows.items():
+            if rows:
+                db.exec_driver_sql(insert, rows)
 
     def _penalty(
         self, db: sa.Connection, mine: Names, before: float | None, dates: Dates, zero: bool

@@ -12,7 +12,7 @@ from typing import Any
 
 from fmbook.grading.exercise import Cell, Exercise
 
-__all__ = ["Placed", "Submission", "Unreadable", "read_submission"]
+__all__ = ["Placed", "Submission", "Unreadable", "blank", "read_submission"]
 
 SIZE, NODES, CELLS, SOURCE = 64 << 20, 1_500_000, 2_000, 1 << 20
 CODE, NOTES = 300_000, 10  # characters of code in all, and odd cells that are told of
@@ -38,6 +38,15 @@ class Submission:
 
     cells: tuple[Placed, ...]
     notes: tuple[str, ...]
+
+
+def blank(exercise: Exercise) -> Submission:
+    """An exercise as it was released, in place of what was not handed in or cannot be read."""
+    cells = (
+        Placed(cell, cell.cell_type, cell.source if cell.fixed else cell.released)
+        for cell in exercise.cells
+    )
+    return Submission(tuple(cells), ())
 
 
 @dataclass
@@ -111,8 +120,10 @@ def _raw_cell(cell: Any) -> Raw:
     source = "".join(source) if isinstance(source, list) else source
     if not isinstance(source, str) or len(source) > SOURCE:
         raise ValueError("no source, or too long")
-    source = source.replace("\r\n", "\n").replace("\r", "\n")
-    source = source.encode("utf-8", "replace").decode()  # lone surrogates would break every reader
+    if "\r" in source:
+        source = source.replace("\r\n", "\n").replace("\r", "\n")
+    if not source.isascii():  # lone surrogates would break every reader
+        source = source.encode("utf-8", "replace").decode()
     own = cell.get("metadata")
     meta = own.get("nbgrader") if isinstance(own, dict) else None
     grade_id = meta.get("grade_id") if isinstance(meta, dict) else None

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,21 +137,23 @@ class Ledger(Gradebook):
         c = self.jobs.c
         return sa.select(self.jobs).where(sa.tuple_(c.era, c.stem, c.student).in_(keys))
 
-    def claim(self, keys: Sequence[Key], seconds: float) -> dict[Key, Entry]:
+    def claim(
+        self, keys: Sequence[Key], seconds: float, known: Container[Key] = ()
+    ) -> dict[Key, Entry]:
         """Reserve submissions for this process: those that no other, living one holds.
 
-        They come back as they stand now. On a server, rows that another coordinator is reserving
-        at this moment are skipped, not waited for.
+        They come back as they stand now; `known` are those that have a row for sure. On a server,
+        rows that another coordinator is reserving at this moment are skipped, not waited for.
         """
         now = datetime.now(UTC)
         until = (now + timedelta(seconds=seconds)).isoformat()
+        new = [
+            dict(zip(NAMES, k, strict=True)) | {"state": "waiting"} for k in keys if k not in known
+        ]
         with self.write() as db:
+            if new:
+                db.execute(self.begin, new)
             held = {_key(row): row for row in self._free(db, keys, now.isoformat())}
-            new = [k for k in keys if k not in held]
-            if new:  # not known yet, or somebody else's
-                rows = [dict(zip(NAMES, k, strict=True)) | {"state": "waiting"} for k in new]
-                db.execute(self.begin, rows)
-                held |= {_key(row): row for row in self._free(db, new, now.isoformat())}
             if held:
                 db.execute(self.reserve, [_row(k) | {"until": until} for k in held])
         return {k: _entry(row, {}) for k, row in held.items()}

@@ -1,18 +1,18 @@
 """Turns a submission into a job: the steps that a worker takes, and nothing that it need not know.
 
-A job is JSON and files; the same bytes give the same result wherever they are run. Left out: points
+A job is lines of JSON; the same bytes give the same result wherever they are run. Left out: points
 and students' names, which no worker is told.
 """
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fmbook.grading.exercise import Exercise
+from fmbook.grading.exercise import Cell, Exercise
 from fmbook.grading.intake import Placed, Submission
+from fmbook.grading.job import line, written
 
 __all__ = ["Limits", "job_of", "key_of", "step_ids"]
 
@@ -45,11 +45,10 @@ def job_of(
     `seed` should be secret; `tier` overrides what the checks say (`isolated`, `in-process`).
     """
     named = list(zip(step_ids(submission), submission.cells, strict=True))
-    steps = [_scan(exercise, named)]
+    steps = [line(_scan(exercise, named))]
     for name, placed in named[: _behind_last_check(submission)]:
         steps += _steps(exercise, name, placed, tier)
-    job = {
-        "steps": steps,
+    head = {
         "functions": sorted(exercise.functions),
         "seed": seed,
         "cell_seconds": limits.cell_seconds,
@@ -57,7 +56,7 @@ def job_of(
         "files": {name: base64.b64encode(data).decode() for name, data in sorted(files.items())},
         "preload": exercise.modules,
     }
-    return json.dumps(job, sort_keys=True).encode()
+    return written(line(head), steps)
 
 
 def _behind_last_check(submission: Submission) -> int:
@@ -81,28 +80,37 @@ def _by_student(placed: Placed) -> bool:
     return placed.cell is None or placed.cell.kind in ("solution", "free", "setup", "written")
 
 
-def _steps(exercise: Exercise, name: str, placed: Placed, tier: str | None) -> list[dict[str, Any]]:
+def _steps(exercise: Exercise, name: str, placed: Placed, tier: str | None) -> list[str]:
     cell = placed.cell
     if placed.cell_type != "code" or (cell and not cell.runs):
         return []
     if cell and cell.kind == "check":
-        own = "in-process" if "in-process" in cell.metadata.get("tags", []) else "isolated"
-        # tracing costs time, and where there are no points to lose there is nothing to find
-        watch = exercise.forbidden.get(exercise.task_of(cell), ()) if cell.points else ()
-        return [
-            {
-                "id": name,
-                "kind": "check",
-                **exercise.for_referee[cell.id],
-                "watch": list(watch),
-                "tier": tier or own,
-            }
-        ]
+        return [_own_step(exercise, cell, tier)]
     trusted = bool(cell and cell.kind == "shared")
-    run = {"id": name, "kind": "student", "source": placed.source, "trusted": trusted}
+    run = line({"id": name, "kind": "student", "source": placed.source, "trusted": trusted})
     if cell and cell.kind in ("setup", "shared"):
-        return [run, {"id": f"{name}-setup", "kind": "setup", **exercise.for_referee[cell.id]}]
+        return [run, _own_step(exercise, cell, None)]
     return [run]
+
+
+def _own_step(exercise: Exercise, cell: Cell, tier: str | None) -> str:
+    """The referee's step of a cell of the exercise's own, written once."""
+    found = exercise.steps.get((cell.id, tier))
+    if found is None:
+        step = _check(exercise, cell, tier) if cell.kind == "check" else _setup(cell)
+        found = exercise.steps[cell.id, tier] = line(step | exercise.for_referee[cell.id])
+    return found
+
+
+def _check(exercise: Exercise, cell: Cell, tier: str | None) -> dict[str, Any]:
+    own = "in-process" if "in-process" in cell.metadata.get("tags", []) else "isolated"
+    # tracing costs time, and where there are no points to lose there is nothing to find
+    watch = exercise.forbidden.get(exercise.task_of(cell), ()) if cell.points else ()
+    return {"id": cell.id, "kind": "check", "watch": list(watch), "tier": tier or own}
+
+
+def _setup(cell: Cell) -> dict[str, Any]:
+    return {"id": f"{cell.id}-setup", "kind": "setup"}
 
 
 def key_of(job: bytes, environment: str) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from fmbook.grading.job import read
 from fmbook.grading.wire import BrokenWire, Gone, Late, Reference, decode, encode, receive, send
 
 __all__ = ["Answer", "Ended", "judge"]
@@ -225,7 +226,7 @@ def _over(*_: Any) -> None:
 def judge(job_channel: socket.socket, channel: socket.socket, pidfd: int) -> None:
     """Read a job, run it, write the result: the whole life of a referee."""
     _, (content, *blobs) = receive(job_channel)
-    job = json.loads(content)
+    job = read(content)
     seconds = job["total_seconds"]
     signal.signal(signal.SIGPROF, _stuck)
     signal.signal(signal.SIGALRM, _over)

@@ -37,13 +37,13 @@ class Results:
         except (OSError, EOFError, ValueError, zlib.error):
             return None
 
-    def put(self, key: str, found: dict[str, Any]) -> None:
-        """Keep a result.
+    def put(self, key: str, found: bytes) -> None:
+        """Keep a result, which is JSON.
 
         Raises:
             OSError: it could not be written (the disk is full).
         """
-        write_aside(self._file(key), gzip.compress(json.dumps(found).encode(), 1))
+        write_aside(self._file(key), gzip.compress(found, 1))
 
 
 def write_aside(file: Path, content: bytes) -> None:
@@ -52,13 +52,15 @@ def write_aside(file: Path, content: bytes) -> None:
     Raises:
         OSError: it could not be written; what was there is still there.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.parent.is_dir():
+        file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         scratch.write_bytes(content)
         os.replace(scratch, file)
-    finally:
+    except BaseException:
         scratch.unlink(missing_ok=True)
+        raise
 
 
 @cache

@@ -1,9 +1,10 @@
 """The statements that every submission needs, built once: building costs more than running them.
 
+Those that write many rows are text for the database's driver, which takes the rows as they are.
 Left out: when they are run, and what is asked once a run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,11 +31,19 @@ class Statements:
     released, says of which cells they are.
     """
 
-    def __init__(self, t: Mapping[str, sa.Table], dialect: str) -> None:
+    def __init__(self, t: Mapping[str, sa.Table], dialect: sa.Dialect) -> None:
         self._ask(t)
-        self._change(t)
-        insert: Any = insert_of(dialect)(t["student"]).values(id=WHO)
+        self._change(t, dialect)
+        insert: Any = insert_of(dialect.name)(t["student"]).values(id=WHO)
         self.new_person = insert.on_conflict_do_nothing()
+        ids = ("id", "notebook_id", "cell_id")
+        whole = ("id", "assignment_id", "student_id")
+        mine = ("id", "assignment_id", "notebook_id", "flagged")
+        graded, told = (*ids, "auto_score", "needs_manual_grade"), (*ids, "auto_comment")
+        self.new_whole = _text(t["submitted_assignment"].insert(), dialect, whole)
+        self.new_notebooks = _text(t["submitted_notebook"].insert(), dialect, mine)
+        self.new_grades = _text(t["grade"].insert(), dialect, graded)
+        self.new_comments = _text(t["comment"].insert(), dialect, told)
 
     def _ask(self, t: Mapping[str, sa.Table]) -> None:
         assignment, notebook, student = t["assignment"].c, t["notebook"].c, t["student"].c
@@ -43,17 +52,16 @@ class Statements:
 
         self.person = sa.select(student.id).where(student.id == WHO).with_for_update()
         of_student = sa.and_(whole.assignment_id == assignment.id, whole.student_id == WHO)
+        of_whole = sa.and_(mine.notebook_id == notebook.id, mine.assignment_id == whole.id)
+        ids = {"assignment": assignment, "whole": whole, "source": notebook, "mine": mine}
         dates = (whole.timestamp, whole.extension, assignment.duedate)
+        labels = (columns.id.label(name) for name, columns in ids.items())
         self.submission = (
-            sa.select(assignment.id, whole.id, *dates)
-            .select_from(t["assignment"].outerjoin(t["submitted_assignment"], of_student))
-            .where(assignment.name == ERA)
-        )
-        of_submission = sa.and_(mine.notebook_id == notebook.id, mine.assignment_id == OF)
-        self.notebooks = (
-            sa.select(notebook.name, notebook.id, mine.id, mine.late_submission_penalty)
-            .join(t["assignment"], assignment.id == notebook.assignment_id)
-            .outerjoin(t["submitted_notebook"], of_submission)
+            sa.select(*labels, *dates, notebook.name, mine.late_submission_penalty)
+            .select_from(t["assignment"])
+            .join(t["notebook"], notebook.assignment_id == assignment.id)
+            .outerjoin(t["submitted_assignment"], of_student)
+            .outerjoin(t["submitted_notebook"], of_whole)
             .where(assignment.name == ERA)
         )
         points = sa.func.coalesce(graded.max_score, task.max_score)
@@ -77,7 +85,7 @@ class Statements:
         said = sa.select(comment.id, comment.cell_id, comment.auto_comment)
         self.comments = said.where(comment.cell_id.in_(of_source), comment.notebook_id == OF)
 
-    def _change(self, t: Mapping[str, sa.Table]) -> None:
+    def _change(self, t: Mapping[str, sa.Table], dialect: sa.Dialect) -> None:
         whole, mine = t["submitted_assignment"], t["submitted_notebook"]
         grade, comment = t["grade"], t["comment"]
 
@@ -87,8 +95,16 @@ class Statements:
             "auto_score": sa.bindparam("score"),
             "needs_manual_grade": sa.bindparam("waits"),
         }
-        self.grade = grade.update().where(grade.c.id == sa.bindparam("row")).values(new)
-        one = comment.update().where(comment.c.id == sa.bindparam("row"))
-        self.comment = one.values(auto_comment=sa.bindparam("said"))
+        one = grade.update().where(grade.c.id == sa.bindparam("row")).values(new)
+        said = comment.update().where(comment.c.id == sa.bindparam("row"))
+        self.grade = _text(one, dialect)
+        self.comment = _text(said.values(auto_comment=sa.bindparam("said")), dialect)
         late = mine.update().where(mine.c.id == OF)
         self.penalty = late.values(late_submission_penalty=sa.bindparam("penalty"))
+
+
+def _text(
+    statement: sa.Insert | sa.Update, dialect: sa.Dialect, columns: Sequence[str] | None = None
+) -> str:
+    """A statement as its driver takes it, with parameters by name (those of `columns`)."""
+    return str(statement.compile(dialect=dialect, column_keys=columns))

@@ -10,7 +10,7 @@ from typing import Any
 
 from fmbook.grading.exercise import Exercise
 from fmbook.grading.gradebook import Key
-from fmbook.grading.intake import Submission
+from fmbook.grading.intake import Placed, Submission
 from fmbook.grading.ledger import Entry
 from fmbook.grading.verdict import Check, Verdict, graded_cells, verdict_of
 
@@ -35,7 +35,7 @@ class Task:
     timestamp: datetime | None = None
     entry: Entry | None = None
     found: dict[str, Any] | None = field(default=None, repr=False)
-    ran: bool = False  # or was found among the results
+    fresh: bytes = field(default=b"", repr=False)  # what was found, if it was run just now
     left: str = ""  # `kept` as it is, or `elsewhere`: another process has it
 
     @property
@@ -76,14 +76,27 @@ def untouched(task: Task) -> frozenset[str]:
     )
 
 
+def _line(known: dict[str, str], placed: Placed, cell: dict[str, Any]) -> str:
+    """A cell of a graded notebook as a line; the exercise's own are written once."""
+    own = placed.cell is not None and (placed.cell.fixed or placed.cell.kind == "text")
+    if not own or cell.get("outputs"):
+        return READABLE.encode(cell)
+    if cell["id"] not in known:
+        known[cell["id"]] = READABLE.encode(cell)
+    return known[cell["id"]]
+
+
 def notebook(task: Task, verdict: Verdict) -> bytes:
     """The notebook that instructors look at."""
     found = task.found or {"steps": {}}
     cells = graded_cells(task.exercise, task.submission, found, verdict)
-    for note in reversed(verdict.notes):
-        words = {"cell_type": "markdown", "id": "grader-note", "metadata": {}, "source": note}
-        cells.insert(0, words | {"id": f"note-{verdict.notes.index(note)}"})
+    lines = []
+    for number, note in enumerate(verdict.notes):
+        told = {"cell_type": "markdown", "id": f"note-{number}", "metadata": {}, "source": note}
+        lines.append(READABLE.encode(told))
+    for placed, cell in zip(task.submission.cells, cells, strict=True):
+        lines.append(_line(task.exercise.lines, placed, cell))
     kept = {k: v for k, v in task.exercise.metadata.items() if k in ("kernelspec", "language_info")}
     rest = json.dumps({"metadata": kept, "nbformat": 4, "nbformat_minor": 5})
-    lines = ",\n".join(map(READABLE.encode, cells))
-    return f'{{"cells": [\n{lines}\n],\n{rest[1:]}\n'.encode("utf8", "replace")
+    whole = ",\n".join(lines)
+    return f'{{"cells": [\n{whole}\n],\n{rest[1:]}\n'.encode("utf8", "replace")

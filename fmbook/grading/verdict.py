@@ -154,9 +154,8 @@ def _check(
         score, message = 0.0, "It was not reached: the run ended before."
     elif step["score"] is not None:
         score, message = _partial(step["score"], cell.points)
-    where = {c.id: c.grade_id for c in exercise.cells}
     traced = [
-        Flag(text(f"calls {name}"), text(where.get(at, "") or at), line)
+        Flag(text(f"calls {name}"), text(exercise.grade_ids.get(at, "") or at), line)
         for name, at, line in step.get("flags", [])
     ]
     reading.flags += traced
@@ -220,7 +219,7 @@ def graded_cells(
         cell: dict[str, Any] = {
             "cell_type": placed.cell_type,
             "id": name,
-            "metadata": _metadata(placed.cell),
+            "metadata": placed.cell.graded_metadata if placed.cell else {},
             "source": placed.source,
         }
         if not (placed.cell and (placed.cell.fixed or placed.cell.kind == "text")):
@@ -241,16 +240,6 @@ def tame(markdown: str) -> str:
     A space stands behind each `<`, `!`, `]`, `https` and backslash that could begin one.
     """
     return ORDERS.sub(r"\\ ", BEGINNINGS.sub(r"\g<0> ", text(markdown)))
-
-
-def _metadata(cell: Cell | None) -> dict[str, Any]:
-    if cell is None:
-        return {}
-    kept = {k: v for k, v in cell.metadata.items() if k in ("tags", "nbgrader")}
-    if "nbgrader" in kept:
-        own = {"cell_type": cell.cell_type} | ({"checksum": cell.checksum} if cell.checksum else {})
-        kept["nbgrader"] = kept["nbgrader"] | own
-    return kept
 
 
 def _failure(check: Check | None) -> list[dict[str, Any]]:

@@ -17,11 +17,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import fmbook
+from fmbook.grading import job as jobs
 from fmbook.grading import sandbox
 from fmbook.grading.wire import BrokenWire, Gone, Late, receive, send
 
@@ -29,6 +29,7 @@ __all__ = ["Fault", "Worker"]
 
 DEATHS = 40  # processes that one submission may use up, as long as there is time
 NURSERIES = 4  # that may die under one submission before it is blamed
+STEPS = 10_000  # of the exercises' own that are kept compiled
 SPARE = 6.0  # seconds beyond a job's own until its referee is given up
 
 
@@ -71,6 +72,13 @@ class _Tally:
         return json.dumps({"steps": found, "faults": self.faults, "poison": poison}).encode()
 
 
+@dataclass(frozen=True)
+class _Step:
+    id: str
+    kind: str
+    line: str  # as the referee gets it
+
+
 class Worker:
     """Owns a nursery; `grade` may be called from several threads at once."""
 
@@ -94,6 +102,7 @@ class Worker:
         }
         self.layers: dict[str, str] = {}  # what walls students in, known once the nursery runs
         self.cpu = 0.0  # seconds that ended nurseries took, with all that they forked
+        self.known: dict[str, _Step] = {}
         self.lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None
@@ -110,19 +119,18 @@ class Worker:
         Raises:
             Fault: the nursery cannot be started here.
         """
-        content = json.loads(job)
-        content["steps"] = [_compiled(step) for step in content["steps"]]
-        files = content["files"]
-        content["files"] = list(files)
-        blobs = [base64.b64decode(data) for data in files.values()]
-        until = time.monotonic() + content["total_seconds"]
-        tally = _Tally({s["id"] for s in content["steps"] if s["kind"] == "check"})
+        head, lines = jobs.parts(job)
+        steps = [_step(self.known, line) for line in lines]
+        blobs = [base64.b64decode(data) for data in head["files"].values()]
+        head["files"] = list(head["files"])
+        until = time.monotonic() + head["total_seconds"]
+        tally = _Tally({s.id for s in steps if s.kind == "check"})
         deaths = 0
         while len(tally.ended) < DEATHS and len(tally.faults) < 2:
-            left = [s for s in content["steps"] if s["id"] not in tally.ended]
+            left = [s.line for s in steps if s.id not in tally.ended]
             rest = {"total_seconds": max(1.0, until - time.monotonic()), "hurry": bool(tally.ended)}
             try:
-                again = tally.take(self._attempt(content | {"steps": left} | rest, blobs))
+                again = tally.take(self._attempt(head | rest, left, blobs))
             except NurseryDied as error:  # with all that it had forked, whoever was to blame
                 deaths += 1
                 if deaths == NURSERIES:
@@ -136,7 +144,9 @@ class Worker:
                 break
         return tally.result()
 
-    def _attempt(self, content: dict[str, Any], blobs: list[bytes]) -> list[dict[str, Any]]:
+    def _attempt(
+        self, head: dict[str, Any], steps: list[str], blobs: list[bytes]
+    ) -> list[dict[str, Any]]:
         """One referee's findings. Raises: NurseryDied; Gone, Late, BrokenWire of the referee."""
         ours, theirs = socket.socketpair()
         with self.lock:
@@ -146,8 +156,8 @@ class Worker:
                 socket.send_fds(control, [b"+"], [theirs.fileno()])
                 theirs.close()
                 ours.settimeout(60)
-                send(ours, {}, [json.dumps(content).encode(), *blobs])
-                _, (said,) = receive(ours, time.monotonic() + content["total_seconds"] + SPARE)
+                send(ours, {}, [jobs.written(jobs.line(head), steps), *blobs])
+                _, (said,) = receive(ours, time.monotonic() + head["total_seconds"] + SPARE)
                 return list(json.loads(said))
         except Late:
             raise
@@ -217,17 +227,21 @@ class Worker:
             self._stop()
 
 
-def _compiled(step: dict[str, Any]) -> dict[str, Any]:
-    """A step of the exercise's own with its code: compiled once here, not once a submission."""
-    if step["kind"] not in ("check", "setup"):
-        return step
-    modes = {"source": "exec", "tail": "eval"}
-    return step | {
-        "code": {p: _code(step[p], step["id"], m) for p, m in modes.items() if p in step}
-    }
+def _step(known: dict[str, _Step], line: str) -> _Step:
+    """A step, one of the exercise's own with its code: compiled once, not once a submission."""
+    found = known.get(line)
+    if found is None:
+        step = json.loads(line)
+        if step["kind"] not in ("check", "setup"):
+            return _Step(step["id"], step["kind"], line)
+        if len(known) >= STEPS:
+            known.clear()
+        modes = {"source": "exec", "tail": "eval"}
+        step["code"] = {p: _code(step[p], step["id"], m) for p, m in modes.items() if p in step}
+        found = known[line] = _Step(step["id"], step["kind"], jobs.line(step))
+    return found
 
 
-@cache
 def _code(source: str, name: str, mode: str) -> str:
     try:
         code = compile(source or "None", name, mode)

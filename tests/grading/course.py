@@ -21,6 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from fmbook.grading.course import Course
 from fmbook.grading.grade import Options
 from fmbook.grading.grade import grade as run
@@ -175,6 +177,21 @@ def score(course: Course, student: str, stem: str) -> float:
 def ledger(course: Course) -> Ledger:
     """The gradebook with the table of jobs."""
     return Ledger(course.db_url)
+
+
+def by_hand(ledger: Ledger, key: Key) -> dict[str, tuple[float | None, str | None]]:
+    """What people entered for a submission: grade id to score and comment."""
+    s, t = ledger.submitted(), ledger.t
+    names = zip((s.c.era, s.c.stem, s.c.student), key, strict=True)
+    mine = sa.select(s.c.id).where(*(column == name for column, name in names))
+    cell, grade, comment = t["base_cell"], t["grade"], t["comment"]
+    scores = sa.select(cell.c.name, grade.c.manual_score).join(grade, grade.c.cell_id == cell.c.id)
+    words = sa.select(cell.c.name, comment.c.manual_comment)
+    words = words.join(comment, comment.c.cell_id == cell.c.id)
+    with ledger.engine.connect() as db:
+        said = dict(db.execute(words.where(comment.c.notebook_id.in_(mine))).tuples().all())
+        found = db.execute(scores.where(grade.c.notebook_id.in_(mine))).tuples().all()
+    return {name: (score, said.get(name)) for name, score in found}
 
 
 def graded_notebook(course: Course, student: str, stem: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import pytest
 
 from fmbook.grading.course import Course
 from fmbook.grading.grade import Grader, Options
+from fmbook.grading.job import read
 from fmbook.grading.ledger import Ledger
 from tests.grading import small
 from tests.grading.cluster import Machines
@@ -223,7 +224,7 @@ def test_a_worker_is_told_a_submission_and_its_checks_and_nothing_else(tmp_path:
     course, _ = handed_in(tmp_path / "course", 1)
     grader = Grader(course, Options())
     task = grader.task((small.ERA, small.NAME, "s0000"))
-    job = json.loads(task.job)
+    job = read(task.job)
     assert set(job) == {
         *("steps", "functions", "seed", "cell_seconds", "total_seconds", "files", "preload"),
     } - ({"seed"} if "seed" not in job else set())

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fmbook.grading import job as jobs
 from fmbook.grading.exercise import Exercise, read_exercise
+from fmbook.grading.grade import Options, grade
 from fmbook.grading.intake import read_submission
 from fmbook.grading.plan import Limits, job_of, key_of
 from fmbook.grading.verdict import Verdict, graded_cells, verdict_of
 from fmbook.grading.worker import Worker
+from tests.grading import small
 
 HERE = {"locked": True, "schema_version": 3, "task": False}
 
@@ -276,6 +280,38 @@ def test_the_key_changes_with_answers_checks_seed_and_environment() -> None:
     keys = [key(), key(answer="2"), key(body="expect(1, 1)"), key(seed="t"), key(env="f")]
     assert len(set(keys)) == 5
     assert key() == keys[0]
+
+
+def test_a_job_is_read_as_it_was_written_whatever_is_in_a_source() -> None:
+    odd = "x = 1\r\n\n# \x0b\x0c\x1c\x85\u2028\u2029 \U0001f600 \u00e9\nz = '{}'"
+    made = exercise(SETUP, DOUBLE, check("double-a", f"expect(double(1), 2)\n{odd}"))
+    cells = [{"cell_type": "code", "id": "double", "source": odd, "metadata": {}}]
+    submission = read_submission(json.dumps({"cells": cells}).encode(), made)
+    job = job_of(made, submission, seed="s", limits=Limits(), files={"a\nb": b"\n"})
+    head, lines = jobs.parts(job)
+    assert job == jobs.written(jobs.line(head), lines)
+    steps = {step["id"]: step for step in jobs.read(job)["steps"]}
+    assert list(steps) == ["scan", "setup", "setup-setup", "double", "double-a"]
+    assert steps["double"]["source"] == odd.replace("\r\n", "\n")
+    assert steps["double-a"]["source"].endswith(odd)
+    assert list(head["files"]) == ["a\nb"]
+    assert b"a\\nb" in job
+
+
+def test_what_is_written_once_for_all_submissions_holds_for_each_of_them(tmp_path: Path) -> None:
+    """The exercise's own cells are kept as lines; a check fails for one and passes for another."""
+    course = small.make(tmp_path / "course")
+    worth = small.hand_in(course, 8)  # of which the last is right again
+    for options in (Options(), Options(regrade=True)):
+        for (_, _, student), _, verdict in grade(course, options):
+            assert verdict is not None
+            graded = course.folder("autograded", student, small.ERA) / f"{small.NAME}.ipynb"
+            cells = {c["id"]: c for c in json.loads(graded.read_text("utf8"))["cells"]}
+            failed = {c.grade_id for c in verdict.checks if c.message}
+            assert {n for n in ("double-numbers", "double-words") if cells[n]["outputs"]} == failed
+            assert verdict.score == worth[student]
+            assert cells["head"]["source"] == "## Task 1: double"
+    assert list(worth.values())[-2:] == [0.0, 3.0]
 
 
 TWIN = """

@@ -21,7 +21,7 @@ import pytest
 
 from fmbook.grading.course import Course
 from tests.browser import blocked, complaints
-from tests.grading.course import add_cell, answered, hand_in, ledger, make, rows
+from tests.grading.course import add_cell, answered, by_hand, hand_in, ledger, make, rows
 
 ERA, NAME = "rules", "expert_system"
 STEM = f"{ERA}/{NAME}"
@@ -240,7 +240,7 @@ def tab(browser: Any, entrance: str) -> Iterator[Tab]:
 
 def written(course: Course, student: str) -> tuple[Any, ...]:
     """What is stored of the written answer: manual score, comment, whether it waits for one."""
-    score, _, comment = ledger(course).manual(ERA, NAME, student)["written"]
+    score, comment = by_hand(ledger(course), (ERA, NAME, student))["written"]
     return score, comment, bool(rows(course, student, STEM)["written"]["needs_manual_grade"])
 
 
@@ -350,7 +350,7 @@ def test_a_hostile_notebook_is_text_and_nothing_else(tab: Tab) -> None:
 def test_a_hostile_notebook_cannot_take_the_boxes_for_grades(tab: Tab, course: Course) -> None:
     grade_by_hand(tab, "eve")
     assert written(course, "eve") == (*GIVEN, False)
-    held = ledger(course).manual(ERA, NAME, "eve")
+    held = by_hand(ledger(course), (ERA, NAME, "eve"))
     assert [name for name, (score, *_) in held.items() if score is not None] == ["written"]
 
 
@@ -390,5 +390,5 @@ def total(course: Course, student: str) -> float:
     """What the machine found, and what a person gave where it waited for one."""
     (entry,) = ledger(course).entries(ERA, NAME, student)
     assert entry.verdict
-    by_hand = ledger(course).manual(ERA, NAME, student)["written"][0]
-    return entry.verdict.score + (by_hand or 0.0)
+    given, _ = by_hand(ledger(course), (ERA, NAME, student))["written"]
+    return entry.verdict.score + (given or 0.0)

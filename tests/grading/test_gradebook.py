@@ -1,5 +1,6 @@
 """What one submission asks of the gradebook, and the penalty for late work that it gets there."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -18,15 +19,19 @@ OF_THE_CLASS = ("grade", "comment", "submitted_notebook", "submitted_assignment"
 def test_no_statement_of_a_submission_reads_the_rows_of_the_whole_class(tmp_path: Path) -> None:
     """SQLite says how it would go about each; a table with rows of all students is searched."""
     with closing(Gradebook(small.make(tmp_path / "course").db_url)) as gradebook:
-        statements = vars(gradebook.sql)
+        dialect = gradebook.engine.dialect
+        statements = {
+            name: s if isinstance(s, str) else str(s.compile(dialect=dialect))
+            for name, s in vars(gradebook.sql).items()
+        }
         with closing(gradebook.engine.raw_connection()) as db:
             for name, statement in statements.items():
-                asked = statement.compile(dialect=gradebook.engine.dialect)
                 cursor = db.cursor()
-                cursor.execute(f"explain query plan {asked}", ["x"] * len(asked.positiontup))
+                anything = dict.fromkeys(re.findall(r":(\w+)", statement), "x")
+                cursor.execute(f"explain query plan {statement}", anything)
                 steps = {" ".join(row[3].split()[:2]) for row in cursor.fetchall()}
                 assert not steps & {f"SCAN {table}" for table in OF_THE_CLASS}, name
-    assert {"grades", "comments", "score", "submission", "notebooks"} <= statements.keys()
+    assert {"grades", "comments", "score", "submission"} <= statements.keys()
 
 
 @pytest.mark.parametrize("method", ["none", "zero"])
