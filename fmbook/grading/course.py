@@ -7,6 +7,7 @@ traitlets, its defaults stand below. Left out: writing anything.
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,19 @@ class Course:
 
     def folder(self, step: str, student: str, era: str) -> Path:
         """The folder of a student's assignment in a step (`submitted`, `autograded`, ...)."""
+        if step not in self._steps:
+            self._steps[step] = self._folder(step).relative_to(self.root)
+        name, names = self._steps[step], {"student_id": student, "assignment_id": era}
+        return self.root / self._form.format(nbgrader_step=name, **names)
+
+    @cached_property
+    def _form(self) -> str:
         usual = "{nbgrader_step}/{student_id}/{assignment_id}"
-        form = str(self.option("CourseDirectory", "directory_structure", usual))
-        name = self._folder(step).relative_to(self.root)
-        return self.root / form.format(nbgrader_step=name, student_id=student, assignment_id=era)
+        return str(self.option("CourseDirectory", "directory_structure", usual))
+
+    @cached_property
+    def _steps(self) -> dict[str, Path]:
+        return {}
 
     def eras(self) -> list[str]:
         """The assignments: folders of the source that hold notebooks."""

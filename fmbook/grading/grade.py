@@ -30,7 +30,7 @@ from fmbook.grading.verdict import Verdict
 __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
-KNOWN, BATCH = 64, 8  # submissions that are looked up, and that are read and reserved, together
+KNOWN, BATCH = 64, 16  # submissions that are looked up, and that are read and reserved, together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,11 +124,11 @@ class Grader:
 
     def task(self, key: Key, entry: Entry | None = None) -> Task:
         """Read one submission; whatever is wrong with it becomes its `problem`."""
-        exercise = self.exercises[key[0], key[1]]
+        exercise, file = self.exercises[key[:2]], self._file(key)
         task = Task(key=key, exercise=exercise, submission=self.blank[key[:2]], entry=entry)
         try:
-            data = read_file(self._file(key))
-            task.timestamp = timestamp(self._file(key).with_name("timestamp.txt"))
+            data = read_file(file)
+            task.timestamp = timestamp(file.with_name("timestamp.txt"))
             if data is None:
                 task.missing = True
                 task.job_key = "missing"
@@ -145,7 +145,7 @@ class Grader:
             task.submission,
             seed=task.seed,
             limits=self.limits,
-            files=side_files(self._file(key).parent, self.course.source / key[0]),
+            files=side_files(file.parent, self.course.source / key[0]),
             tier=self.options.tier,
         )
         task.job_key = key_of(task.job, environment())
