@@ -23,7 +23,10 @@ from fmbook.diffusion.diffusion import (
     schedule,
     step,
 )
+from fmbook.precision import half_pays
 from fmbook.records import diffusion as recipe
+
+recipe.HALF = half_pays()  # in 16 bits the tests take ten times as long where there are none
 
 few = settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 10_000)
