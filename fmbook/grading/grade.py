@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from fmbook.grading.course import Course, CourseError, safe_name
 from fmbook.grading.exercise import Exercise
 from fmbook.grading.gradebook import Key, Record
 from fmbook.grading.intake import SIZE, Unreadable, blank, read_submission
-from fmbook.grading.ledger import Entry, Ledger, Lost
+from fmbook.grading.ledger import Entry, Ledger
 from fmbook.grading.plan import Limits, job_of, key_of
 from fmbook.grading.results import Results, environment, write_aside
 from fmbook.grading.schedulers import Job, Local, Scheduler
@@ -30,7 +30,8 @@ from fmbook.grading.verdict import Verdict
 __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
-KNOWN, BATCH = 64, 16  # submissions that are looked up, and that are read and reserved, together
+KNOWN, HELD, STORED = 64, 8, 16  # submissions that are looked up, reserved, stored together
+SOON = 1.0  # seconds after which what was found is stored, however little it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +167,27 @@ class Grader:
         era, stem, student = key
         return self.course.folder("autograded", student, era) / f"{stem}.ipynb"
 
-    def store(self, task: Task) -> Verdict:
-        """Write a submission's grades, its row and its graded notebook.
+    def store(self, tasks: Sequence[Task]) -> dict[Key, Verdict]:
+        """Write the grades, rows and graded notebooks of some submissions; what each got.
+
+        Those that another process has now are left out.
 
         Raises:
-            CourseError: something could not be written; nothing of this submission was.
-            Lost: another process has it now.
+            CourseError: something could not be written; the next run makes up for it.
         """
+        made = {task.key: self._made(task) for task in tasks}
+        with _told():
+            stored = self.ledger.record({key: record for key, (record, _) in made.items()})
+            for task in tasks:
+                record, graded = made[task.key]
+                if graded and task.key in stored:
+                    if sha256(self._graded_file(task.key)) != record.file:
+                        write_aside(self._graded_file(task.key), graded)
+                    self._copy_timestamp(task)
+        return {key: made[key][0].verdict for key in stored}
+
+    def _made(self, task: Task) -> tuple[Record, bytes]:
+        """What is to be stored of a submission, and its graded notebook."""
         verdict = verdict_on(task)
         graded = b"" if task.missing else notebook(task, verdict)
         before = task.entry
@@ -187,20 +202,7 @@ class Grader:
             penalty=str(self.course.option("LateSubmissionPlugin", "penalty_method", "none")),
             changed=before is None or (before.seed or before.key) != (task.seed or task.job_key),
         )
-        try:
-            if task.fresh and task.found is not None and not task.found["faults"]:
-                self.results.put(task.job_key, task.fresh)
-            self.ledger.record(task.key, record)
-            if graded and sha256(self._graded_file(task.key)) != record.file:
-                write_aside(self._graded_file(task.key), graded)
-            if graded:
-                self._copy_timestamp(task)
-        except OSError as error:
-            raise CourseError(
-                f"{error.filename or 'a file'} could not be written ({error.strerror}): make room, "
-                "and run the command again; it goes on where it stopped"
-            ) from None
-        return verdict
+        return record, graded
 
     def _copy_timestamp(self, task: Task) -> None:
         """nbgrader compares the two timestamps to know what is newer."""
@@ -226,31 +228,41 @@ class Grader:
     def _through(
         self, scheduler: Scheduler, auditor: Auditor | None, keys: Sequence[Key]
     ) -> Iterator[tuple[Key, str, Verdict | None]]:
-        renewed = time.monotonic()
+        renewed, stored, waiting = time.monotonic(), 0.0, list[Task]()
         for ended in scheduler.map(self._tasks(keys)):
             if time.monotonic() > renewed + self.lease / 4:
                 self.ledger.renew(self.lease)
                 renewed = time.monotonic()
-            if ended is None:
-                continue
-            task, result = ended
-            if isinstance(result, Exception):
+            task, result = ended or (None, None)
+            if task and isinstance(result, Exception):
                 self.ledger.fail(task.key, str(result))
                 yield task.key, "failed", None
-            elif task.left:
+            elif task and task.left:
                 yield task.key, task.left, task.entry.verdict if task.entry else None
-            else:
-                if result is not None:
-                    task.found, task.fresh = json.loads(result), result
-                    if auditor and auditor.chosen(task):
-                        task.found = auditor.found(task, task.found)
-                        task.fresh = json.dumps(task.found).encode()
-                try:
-                    verdict = self.store(task)
-                except Lost:
-                    yield task.key, "elsewhere", None
-                else:
-                    yield task.key, task.state, verdict
+            elif task:
+                if isinstance(result, bytes):
+                    self._take(task, result, auditor)
+                waiting.append(task)
+            if len(waiting) == STORED or (waiting and time.monotonic() > stored + SOON):
+                yield from self._stored(waiting)
+                stored, waiting = time.monotonic(), []
+        yield from self._stored(waiting)
+
+    def _take(self, task: Task, result: bytes, auditor: Auditor | None) -> None:
+        """Keep what was found, so that it need not be run again whatever happens next."""
+        task.found = json.loads(result)
+        if auditor and auditor.chosen(task):
+            task.found = auditor.found(task, task.found)
+            result = json.dumps(task.found).encode()
+        if not task.found["faults"]:
+            with _told():
+                self.results.put(task.job_key, result)
+
+    def _stored(self, tasks: Sequence[Task]) -> Iterator[tuple[Key, str, Verdict | None]]:
+        verdicts = self.store(tasks) if tasks else {}
+        for task in tasks:
+            verdict = verdicts.get(task.key)
+            yield task.key, task.state if verdict else "elsewhere", verdict
 
     def _tasks(self, keys: Sequence[Key]) -> Iterator[tuple[Task, Job | None]]:
         """Each submission, with its job where it has to be run; other processes' come last."""
@@ -267,7 +279,7 @@ class Grader:
         """These submissions, each reserved if there is something to do about it."""
         for many in _batches(keys, KNOWN):
             known = self.ledger.known(many)
-            for few in _batches(many, BATCH):
+            for few in _batches(many, HELD):
                 yield from self._batch(few, known)
 
     def _batch(self, keys: Sequence[Key], known: Mapping[Key, Entry]) -> Iterator[Task]:
@@ -310,6 +322,18 @@ def _places(grader: Grader) -> tuple[Scheduler, Auditor | None]:
 
     far = Cluster(o.scheduler, preload, watch=watch, memory=o.memory)
     return far, Auditor(grader.secret, o.audit, here)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in words that a file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise CourseError(
+            f"{error.filename or 'a file'} could not be written ({error.strerror}): make room, "
+            "and run the command again; it goes on where it stopped"
+        ) from None
 
 
 def _batches(keys: Sequence[Key], size: int) -> Iterator[Sequence[Key]]:

@@ -4,7 +4,8 @@ The schema is nbgrader's and is read from the database; nbgrader is not imported
 files, and any decision on points.
 """
 
-import uuid
+import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -260,4 +261,9 @@ class Gradebook:
 
 
 def _new_id() -> str:
-    return uuid.uuid4().hex
+    """An id in the form of nbgrader's that begins with the time.
+
+    Rows that are made together lie together in the database's indexes: half the work of random
+    ones.
+    """
+    return f"{time.time_ns():016x}{secrets.token_hex(8)}"

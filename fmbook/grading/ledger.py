@@ -20,14 +20,10 @@ from fmbook.grading.gradebook import Gradebook, Key, Record
 from fmbook.grading.statements import insert_of
 from fmbook.grading.verdict import Verdict
 
-__all__ = ["Entry", "Ledger", "Lost"]
+__all__ = ["Entry", "Ledger"]
 
 NAMES = ("era", "stem", "student")
 LEASE = ("lease_owner", "lease_until")
-
-
-class Lost(RuntimeError):
-    """A submission that this process had reserved belongs to another one now."""
 
 
 @dataclass(frozen=True)
@@ -188,26 +184,20 @@ class Ledger(Gradebook):
         with self.write() as db:
             db.execute(self.change, _row(key) | values)
 
-    def record(self, key: Key, record: Record) -> None:
-        """Store all that belongs to a submission, in one transaction; the claim ends with it.
+    def record(self, records: Mapping[Key, Record]) -> set[Key]:
+        """Store all that belongs to these submissions in one transaction; their claims end with it.
 
-        Raises:
-            Lost: the claim ran out and another process has taken the submission over.
+        Returns those that were stored: of the others the claim ran out, and another process has
+        taken them over. Two coordinators go through students in the same order, so that they
+        wait for each other and never block each other.
         """
-        values = {
-            "state": record.state,
-            "key": record.key,
-            "seed": record.seed,
-            "file": record.file,
-            "verdict": json.dumps(record.verdict.as_json(), sort_keys=True),
-            "finished": datetime.now(UTC).isoformat(),
-            "error": "",
-            "lease_until": "",
-        }
+        stored = set()
         with self.write() as db:
-            if db.execute(self.change, _row(key) | values).rowcount != 1:
-                raise Lost(f"another process has taken {'/'.join(key)} over")
-            self.write_grades(db, key, record)
+            for key in sorted(records, key=lambda key: (key[2], *key)):
+                if db.execute(self.change, _row(key) | _values(records[key])).rowcount == 1:
+                    self.write_grades(db, key, records[key])
+                    stored.add(key)
+        return stored
 
 
 def _key(row: Mapping[Any, Any]) -> Key:
@@ -218,6 +208,20 @@ def _key(row: Mapping[Any, Any]) -> Key:
 def _row(key: Key) -> dict[str, str]:
     """What `Ledger.job` and `Ledger.change` call the parts of a key."""
     return {f"of_{name}": value for name, value in zip(NAMES, key, strict=True)}
+
+
+def _values(record: Record) -> dict[str, str]:
+    """The columns of a submission's row that change when it is stored."""
+    return {
+        "state": record.state,
+        "key": record.key,
+        "seed": record.seed,
+        "file": record.file,
+        "verdict": json.dumps(record.verdict.as_json(), sort_keys=True),
+        "finished": datetime.now(UTC).isoformat(),
+        "error": "",
+        "lease_until": "",
+    }
 
 
 def _entry(row: Mapping[Any, Any], penalty: Mapping[Key, float]) -> Entry:

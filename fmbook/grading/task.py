@@ -35,7 +35,6 @@ class Task:
     timestamp: datetime | None = None
     entry: Entry | None = None
     found: dict[str, Any] | None = field(default=None, repr=False)
-    fresh: bytes = field(default=b"", repr=False)  # what was found, if it was run just now
     left: str = ""  # `kept` as it is, or `elsewhere`: another process has it
 
     @property

@@ -90,7 +90,7 @@ class Classroom:
         key = (era, stem, student)
         assert self.ledger.claim([key], 60)
         record = Record(state=state, verdict=verdict, key="k", seed="5eed" * 8, file="")
-        self.ledger.record(key, record)
+        assert self.ledger.record({key: record}) == {key}
 
     def crowd(self, count: int) -> None:
         """Put a large class into the table of jobs, two exercises, without nbgrader's rows."""

@@ -189,8 +189,9 @@ def by_hand(ledger: Ledger, key: Key) -> dict[str, tuple[float | None, str | Non
     words = sa.select(cell.c.name, comment.c.manual_comment)
     words = words.join(comment, comment.c.cell_id == cell.c.id)
     with ledger.engine.connect() as db:
-        said = dict(db.execute(words.where(comment.c.notebook_id.in_(mine))).tuples().all())
-        found = db.execute(scores.where(grade.c.notebook_id.in_(mine))).tuples().all()
+        told = db.execute(words.where(comment.c.notebook_id.in_(mine))).all()
+        found = db.execute(scores.where(grade.c.notebook_id.in_(mine))).all()
+    said = {name: text for name, text in told if text is not None}
     return {name: (score, said.get(name)) for name, score in found}
 
 

@@ -351,5 +351,6 @@ def test_an_answer_may_import_what_nobody_had_loaded(worker: Worker) -> None:
     """torch reads from /dev/urandom when it is imported: a wall once forbade that."""
     made = exercise(solution("f", "def f():\n    return 2"), check("f-check", "assert f() == 2"))
     answer = "import torch\n\ndef f():\n    return int(torch.ones(2).sum())"
-    verdict, *_ = graded(worker, made, {"f": answer})
+    patient = Limits(cell_seconds=60)  # the import takes seconds, on a busy machine many
+    verdict, *_ = graded(worker, made, {"f": answer}, limits=patient)
     assert verdict.score == 1.0, verdict
