@@ -251,7 +251,7 @@ class Grader:
     def _take(self, task: Task, result: bytes, auditor: Auditor | None) -> None:
         """Keep what was found, so that it need not be run again whatever happens next."""
         task.found = json.loads(result)
-        if auditor and auditor.chosen(task):
+        if auditor and not task.found["poison"] and auditor.chosen(task):
             task.found = auditor.found(task, task.found)
             result = json.dumps(task.found).encode()
         if not task.found["faults"]:

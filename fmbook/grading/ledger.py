@@ -1,6 +1,6 @@
 """The table of jobs beside nbgrader's own: what was graded, from what, by whom it is held now.
 
-One transaction writes a submission's grades and its row here. Left out: files, running anything.
+One transaction writes submissions' grades and their rows here. Left out: files, running anything.
 """
 
 import json
