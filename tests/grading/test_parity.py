@@ -21,7 +21,16 @@ from typing import Any
 
 import pytest
 
-from tests.bank import Answer, Exercise, exercises, expected, source
+from tests.bank import (
+    Answer,
+    Exercise,
+    execute,
+    exercises,
+    expected,
+    namespace,
+    run_checks,
+    source,
+)
 from tests.grading import course as courses
 
 pytestmark = pytest.mark.alone
@@ -160,7 +169,50 @@ def test_every_grade_row_equals_stocks(runs: tuple[Run, Run]) -> None:
         f"{len(warned)} of {len(stock.rows)} rows differ, since stock takes a warning for a failure"
     )
     assert len(warned) <= 10
-    assert not [pair for pair in differing if pair not in warned], differing[:10]
+    others = [pair for pair in differing if pair not in warned]
+    lucky = [pair for pair in others if by_chance(stock, pair[0])]
+    print(f"{len(lucky)} more, since a wrong answer passes that check for some inputs only")
+    assert len(lucky) <= 3
+    assert not [pair for pair in others if pair not in lucky], others[:10]
+
+
+def by_chance(run: Run, row: tuple[Any, ...]) -> bool:
+    """Whether behind a row is a wrong answer that hangs on the inputs: stock draws other ones."""
+    era, stem, _, check, kind, *_ = row
+    if kind != "GradeCell":
+        return False
+    exercise = next(e for e in exercises() if e.stem == f"{era}/{stem}")
+    (task,) = [task for task in exercise.tasks if check.startswith(f"{task}-")]
+    text = cell(run, "submitted", row, task)["source"]
+    right = [source(exercise, a) for a in exercise.answers if a.task == task and not a.cell]
+    if text in (courses.solution(exercise.stem, task), *right):
+        return False
+    return hangs_on_the_draw(exercise, task, text, check)
+
+
+def hangs_on_the_draw(
+    exercise: Exercise, task: str, text: str, check: str, draws: int = 1000
+) -> bool:
+    """Whether an answer was seen to pass a check and to fail it: the inputs are fresh each time."""
+    names = dict(namespace(exercise))
+    execute(text, names)
+    seen = set()
+    for _ in range(draws):
+        seen.add(check in run_checks(exercise, task, names[task]))
+        if len(seen) == 2:
+            return True
+    return False
+
+
+def test_an_answer_that_hangs_on_the_draw_is_told_from_others() -> None:
+    """Rounding decides whether one's own cosine, computed anew, equals the one in the table."""
+    (exercise,) = (e for e in exercises() if e.stem == "multimodal/clip")
+    (anew,) = (source(exercise, a) for a in exercise.answers if a.name == "partner_anew")
+    right = courses.solution(exercise.stem, "recall")
+    values, ties = "recall-hidden-values", "recall-hidden-ties"
+    assert hangs_on_the_draw(exercise, "recall", anew, values)
+    assert not hangs_on_the_draw(exercise, "recall", anew, ties, draws=50)  # caught every time
+    assert not hangs_on_the_draw(exercise, "recall", right, values, draws=50)
 
 
 def test_stock_gives_what_the_banks_foretell(runs: tuple[Run, Run]) -> None:
@@ -177,11 +229,17 @@ def test_stock_gives_what_the_banks_foretell(runs: tuple[Run, Run]) -> None:
 
 def wrote_to_stderr(run: Run, row: tuple[Any, ...]) -> bool:
     """Whether the graded cell of a row wrote to stderr, such as a warning of numpy's."""
-    era, stem, student, name, *_ = row
-    file = run.folder / "autograded" / student / era / f"{stem}.ipynb"
-    cells = json.loads(file.read_text("utf8"))["cells"]
-    (cell,) = [c for c in cells if c["metadata"].get("nbgrader", {}).get("grade_id") == name]
-    return any(output.get("name") == "stderr" for output in cell.get("outputs", []))
+    outputs = cell(run, "autograded", row, row[3]).get("outputs", [])
+    return any(output.get("name") == "stderr" for output in outputs)
+
+
+def cell(run: Run, step: str, row: tuple[Any, ...], name: str) -> dict[str, Any]:
+    """The cell with a grade id in the notebook of a row's student, as submitted or autograded."""
+    era, stem, student = row[:3]
+    notebook = json.loads((run.folder / step / student / era / f"{stem}.ipynb").read_text("utf8"))
+    ids = (c["metadata"].get("nbgrader", {}).get("grade_id") for c in notebook["cells"])
+    (found,) = [c for c, grade_id in zip(notebook["cells"], ids, strict=True) if grade_id == name]
+    return dict(found)
 
 
 def test_the_submissions_are_good_bad_and_mixed(runs: tuple[Run, Run]) -> None:
