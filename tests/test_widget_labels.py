@@ -17,7 +17,7 @@ WAYS = {
 
 
 def labels() -> LabelCurves:
-    return LabelCurves([10, 1000], {"mail": WAYS, HOSTILE: WAYS}, alt=ALT)
+    return LabelCurves({"mail": ([10, 1000], WAYS), HOSTILE: ([10, 700], WAYS)}, alt=ALT)
 
 
 def test_text_from_strangers_stays_text() -> None:
@@ -32,18 +32,25 @@ def test_mean_and_spread_are_those_over_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "tasks"),
+    "tasks",
     [
-        ([10, 1000], {}),
-        ([10, 1000], {"mail": {}}),
-        ([1000, 10], {"mail": WAYS}),
-        ([10, 1000], {"mail": WAYS, "topics": {"scratch": WAYS["scratch"]}}),
-        ([10, 100, 1000], {"mail": WAYS}),
+        {},
+        {"mail": ([10, 1000], {})},
+        {"mail": ([1000, 10], WAYS)},
+        {"mail": ([], WAYS)},
+        {"mail": ([10, 1000], WAYS), "topics": ([10, 1000], {"scratch": WAYS["scratch"]})},
+        {"mail": ([10, 100, 1000], WAYS)},
+        {"mail": ([10, 1000], WAYS), "topics": ([10, 100, 1000], WAYS)},
     ],
 )
-def test_what_does_not_fit_is_refused(numbers: list[int], tasks: dict) -> None:
-    with pytest.raises(ValueError, match=r"need a task|need 3 values a row"):
-        LabelCurves(numbers, tasks, alt=ALT)
+def test_what_does_not_fit_is_refused(tasks: dict) -> None:
+    with pytest.raises(ValueError, match=r"need a task|need \d values a row"):
+        LabelCurves(tasks, alt=ALT)
+
+
+def test_each_task_is_drawn_over_its_own_numbers_of_labels() -> None:
+    figure = labels().picture().figure
+    assert [ax.lines[0].get_xdata().tolist() for ax in figure.axes] == [[10, 1000], [10, 700]]
 
 
 @pytest.mark.browser
@@ -57,6 +64,11 @@ def test_the_sentence_follows_task_way_and_labels(show: Any) -> None:
     page.get_by_role("radio").nth(2).press("ArrowRight")
     assert re.search(r"1,000 labels, .* 85\u202f% right", said.inner_text())
     assert "No way is better here" in said.inner_text()
+    assert page.locator(".fm-ticks").inner_text().split() == ["10", "1,000"]
+    page.get_by_role("radio").nth(0).press("ArrowRight")
+    assert "700 labels" in said.inner_text()
+    assert page.locator(".fm-ticks").inner_text().split() == ["10", "700"]
+    assert page.get_by_role("slider").get_attribute("aria-valuetext") == "700 labels"
 
 
 @pytest.mark.browser

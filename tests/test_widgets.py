@@ -419,6 +419,22 @@ def test_mails_are_read_by_mouse_and_keyboard_and_their_text_stays_text(show: An
 
 
 @pytest.mark.browser
+def test_a_subject_can_be_read_in_full_before_its_mail_is_opened(show: Any) -> None:
+    long = "Your agent in a distant country has millions for you and asks for your account"
+    wide = letter("RE: MIT OpenCourseWare", "ham", "ham", "spam")  # in bold it has two lines
+    page = show(reader(letter(long, "spam", "spam", "ham"), wide))
+    span = page.locator(".fm-box span").nth(2)
+    assert span.inner_text() == long
+    assert span.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight")
+    assert span.evaluate("e => e.clientHeight > parseFloat(getComputedStyle(e).lineHeight) * 1.5")
+    heights = "all => all.map(e => e.offsetHeight)"
+    before = page.locator(".fm-box label").evaluate_all(heights)
+    page.locator(".fm-box label").nth(3).click()
+    assert page.locator(".fm-box label").evaluate_all(heights) == before
+    assert sideways(page) <= 0
+
+
+@pytest.mark.browser
 def test_on_a_phone_mails_are_chosen_from_a_menu(show: Any) -> None:
     page = show(reader(), width=390)
     assert page.locator(".fm-box").is_hidden()

@@ -21,39 +21,45 @@ LOOKS = ("from_scratch", "frozen", "fine_tuned", "read_on", "lora")  # of the wa
 class LabelCurves(BookWidget):
     """For each task, what each way of learning it reached from so many labels, over seeds.
 
-    `tasks` maps a task's name to {way: (accuracy, seconds, parameters)}: accuracy [seed][labels] in
-    0..1, mean CPU-seconds [labels], numbers trained. `labels` are the numbers of labels, ascending.
+    `tasks` maps a task's name to its numbers of labels, ascending, as many for each task, and to
+    {way: (accuracy, seconds, parameters)}: accuracy [seed][labels] in 0..1, mean CPU-seconds
+    [labels], numbers trained.
 
     Raises:
         ValueError: there is no task, the ways differ, or a row does not fit the labels.
 
     >>> ways = {"scratch": ([[0.5, 0.8]], [1.0, 2.0], 99)}
-    >>> LabelCurves([10, 100], {"mail": ways}, alt="One way to learn one task from labels.")
+    >>> LabelCurves({"mail": ([10, 100], ways)}, alt="One way to learn one task from labels.")
     LabelCurves(tasks=1, ways=1)
     """
 
     _esm = module("labels")
     _css = stylesheet("labels", "foundation")
-    labels = traitlets.List(traitlets.Int()).tag(**KEPT)
-    tasks = traitlets.List(traitlets.Dict()).tag(**KEPT)  # name, ways: name, mean, low, high, ...
+    tasks = traitlets.List(traitlets.Dict()).tag(**KEPT)  # name, labels, ways: name, mean, low, ...
     task = traitlets.Int(0).tag(**KEPT)
     way = traitlets.Int(0).tag(**KEPT)
     at = traitlets.Int(0).tag(**KEPT)  # which number of labels
 
     def __init__(
-        self, labels: list[int], tasks: dict[str, dict[str, Any]], *, alt: str, **traits: Any
+        self, tasks: dict[str, tuple[list[int], dict[str, Any]]], *, alt: str, **traits: Any
     ) -> None:
-        names = {tuple(ways) for ways in tasks.values()}
-        if len(names) != 1 or not all(names) or not labels or sorted(set(labels)) != list(labels):
+        names = {tuple(ways) for _, ways in tasks.values()}
+        numbers = [list(labels) for labels, _ in tasks.values()]
+        even = all(each and sorted(set(each)) == each for each in numbers)
+        if len(names) != 1 or not all(names) or not even:
             raise ValueError("need a task, the same ways for each, and ascending numbers of labels")
         rows: list[dict[str, Any]] = [
-            {"name": plain(name), "ways": [_way(way, *found) for way, found in ways.items()]}
-            for name, ways in tasks.items()
+            {
+                "name": plain(name),
+                "labels": list(labels),
+                "ways": [_way(way, *found) for way, found in ways.items()],
+            }
+            for name, (labels, ways) in tasks.items()
         ]
         lengths = {len(way[key]) for row in rows for way in row["ways"] for key in ("mean", "cpu")}
-        if lengths != {len(labels)}:
-            raise ValueError(f"need {len(labels)} values a row, got {sorted(lengths)}")
-        super().__init__(labels=list(labels), tasks=rows, alt=alt, **traits)
+        if lengths | set(map(len, numbers)) != {len(numbers[0])}:
+            raise ValueError(f"need {len(numbers[0])} values a row, got {sorted(lengths)}")
+        super().__init__(tasks=rows, alt=alt, **traits)
 
     def __repr__(self) -> str:
         return f"LabelCurves(tasks={len(self.tasks)}, ways={len(self.tasks[0]['ways'])})"
@@ -65,7 +71,7 @@ class LabelCurves(BookWidget):
         for ax, row in zip(every, self.tasks, strict=True):
             for i, way in enumerate(row["ways"]):
                 look = plot.look(LOOKS[i % len(LOOKS)])
-                ax.plot(self.labels, way["mean"], label=drawable(way["name"], 24), **look)
+                ax.plot(row["labels"], way["mean"], label=drawable(way["name"], 24), **look)
             ax.set(xscale="log", xlabel="labels", ylabel="accuracy")
             ax.set(title=drawable(row["name"], 30))
         every[-1].legend(fontsize=8)
