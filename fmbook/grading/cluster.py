@@ -27,17 +27,18 @@ __all__ = ["Cluster"]
 
 WAIT = 30  # seconds for a scheduler to answer, and for a first worker
 AHEAD = 2  # jobs held for each thread of a worker
+TRIES = 3  # of one job, whose result did not arrive though no worker died of it
 POISON = "two workers died while they ran this submission, the second with nothing else to do"
 GONE = "run the same command again when it is there: it goes on where it stopped"
 
 
 class _Held:
-    """A job under way: its future here, Dask's, and whether it already saw a worker die."""
+    """A job under way: its future here, and Dask's; how often it was sent."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.future = job, Future[bytes]()
         self.there: Any = None
-        self.suspect = False
+        self.sent = 0
 
 
 class Cluster(Scheduler):
@@ -112,8 +113,12 @@ class Cluster(Scheduler):
         return held.future
 
     def _send(self, held: _Held) -> None:
-        """Hand a job to Dask. Its key begins with its kind: by that Dask keeps what jobs take."""
-        key = f"{held.job.kind}-{held.job.key}"
+        """Hand a job to Dask. Its key begins with its kind: by that Dask keeps what jobs take.
+
+        Each time it is another key: what cancels a key may reach us after it was sent again.
+        """
+        key = f"{held.job.kind}-{held.job.key}-{held.sent}"
+        held.sent += 1
         self.held[key] = held
         given = (held.job.content, self.settings, environment())
         try:
@@ -125,17 +130,22 @@ class Cluster(Scheduler):
 
     def _done(self, key: str, held: _Held, there: Any) -> None:
         """Take a result over; called by a thread of Dask's client."""
+        died: BaseException | None = None
         try:
             if held.there is not there or self.held.get(key) is not held:
                 return  # set aside meanwhile
             if there.status == "cancelled":
                 self._lost("it has forgotten this run's jobs")
                 return
-            if there.status == "error" and type(there.exception()).__name__ == "KilledWorker":
+            died = there.exception() if there.status == "error" else None
+            if type(died).__name__ == "KilledWorker":
                 self._suspect({key})
                 return
             outcome = self._read(held.job, there.result())
         except Exception as error:
+            if died is None and held.sent < TRIES:  # its way back failed, or who had it is gone
+                self._suspect({key}, blame=False)
+                return
             outcome = Fault(f"{type(error).__name__}: {error}")
         with self.lock:
             self.held.pop(key, None)
@@ -165,21 +175,18 @@ class Cluster(Scheduler):
         if died and not said.get("expected"):
             self.desk.submit(self._suspect, set(said.get("processing-tasks", ())))
 
-    def _suspect(self, keys: set[str]) -> None:
+    def _suspect(self, keys: set[str], *, blame: bool = True) -> None:
         """Take jobs off the cluster whose worker died; those that were alone are to blame."""
-        blamed = []
+        blamed: list[_Held] = []
         with self.lock:
             for key in keys & self.held.keys():
                 held = self.held.pop(key)
                 there, held.there = held.there, None
                 with suppress(Exception):
                     self.client.cancel([there])
-                if self.alone is held:
-                    self.alone = None
-                    blamed.append(held)
-                else:
-                    held.suspect = True
-                    self.aside.append(held)
+                was_alone = self.alone is held
+                self.alone = None if was_alone else self.alone
+                (blamed if was_alone and blame else self.aside).append(held)
             self._next()
         for held in blamed:
             found = {"steps": {}, "faults": [POISON, POISON], "poison": True}

@@ -22,7 +22,7 @@ from fmbook.grading.gradebook import Key, Record
 from fmbook.grading.intake import SIZE, Unreadable, blank, read_submission
 from fmbook.grading.ledger import Entry, Ledger
 from fmbook.grading.plan import Limits, job_of, key_of
-from fmbook.grading.results import Results, environment, write_aside
+from fmbook.grading.results import Results, environment, sweep, write_aside
 from fmbook.grading.schedulers import Job, Local, Scheduler
 from fmbook.grading.task import GRADED, Task, notebook, untouched, verdict_on
 from fmbook.grading.verdict import Verdict
@@ -181,9 +181,11 @@ class Grader:
             for task in tasks:
                 record, graded = made[task.key]
                 if graded and task.key in stored:
-                    if sha256(self._graded_file(task.key)) != record.file:
-                        write_aside(self._graded_file(task.key), graded)
+                    file = self._graded_file(task.key)
+                    sweep(file)
                     self._copy_timestamp(task)
+                    if sha256(file) != record.file:  # the last to be written: see `is_done`
+                        write_aside(file, graded)
         return {key: made[key][0].verdict for key in stored}
 
     def _made(self, task: Task) -> tuple[Record, bytes]:
@@ -207,9 +209,10 @@ class Grader:
     def _copy_timestamp(self, task: Task) -> None:
         """nbgrader compares the two timestamps to know what is newer."""
         data = content(self._file(task.key).with_name("timestamp.txt"), 100)
-        file = self._graded_file(task.key).with_name("timestamp.txt")
+        notebook = self._graded_file(task.key)
+        file = notebook.with_name("timestamp.txt")
         if data is not None and task.timestamp is not None and content(file, 100) != data:
-            write_aside(file, data)
+            write_aside(file, data, owner=notebook)
 
     def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
         """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""
@@ -217,9 +220,6 @@ class Grader:
         try:
             with scheduler, auditor.here if auditor else nullcontext():
                 yield from self._through(scheduler, auditor, keys)
-                if scheduler.layers:
-                    self.layers = scheduler.layers
-                    self.ledger.note("layers", self.layers)
         finally:
             with suppress(CourseError):  # whose database is gone has no claims either
                 self.ledger.let_go()
@@ -241,12 +241,19 @@ class Grader:
                 yield task.key, task.left, task.entry.verdict if task.entry else None
             elif task:
                 if isinstance(result, bytes):
+                    self._note(scheduler.layers)
                     self._take(task, result, auditor)
                 waiting.append(task)
             if len(waiting) == STORED or (waiting and time.monotonic() > stored + SOON):
                 yield from self._stored(waiting)
                 stored, waiting = time.monotonic(), []
         yield from self._stored(waiting)
+
+    def _note(self, layers: dict[str, str]) -> None:
+        """Keep what walls students had: before any result, since a run may be killed after it."""
+        if layers and layers != self.layers:
+            self.layers = layers
+            self.ledger.note("layers", layers)
 
     def _take(self, task: Task, result: bytes, auditor: Auditor | None) -> None:
         """Keep what was found, so that it need not be run again whatever happens next."""

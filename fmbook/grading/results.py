@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import zlib
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import fmbook
 
-__all__ = ["Results", "environment", "write_aside"]
+__all__ = ["Results", "environment", "sweep", "write_aside"]
 
 PACKAGES = ("torch", "numpy", "matplotlib", "ipython")
 
@@ -46,21 +47,31 @@ class Results:
         write_aside(self._file(key), gzip.compress(found, 1))
 
 
-def write_aside(file: Path, content: bytes) -> None:
+def write_aside(file: Path, content: bytes, owner: Path | None = None) -> None:
     """Write a file whole: beside its place first, then renamed into it.
+
+    What lies beside it meanwhile is named after the file, or after its `owner` in the same folder.
 
     Raises:
         OSError: it could not be written; what was there is still there.
     """
     if not file.parent.is_dir():
         file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch = file.with_name(f".{(owner or file).name}.{os.getpid()}")
     try:
         scratch.write_bytes(content)
         os.replace(scratch, file)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def sweep(owner: Path) -> None:
+    """Remove what somebody killed while writing left there; for whoever alone may write now."""
+    with suppress(FileNotFoundError), os.scandir(owner.parent) as found:
+        for entry in found:
+            if entry.name.startswith(f".{owner.name}."):
+                Path(entry.path).unlink(missing_ok=True)
 
 
 @cache

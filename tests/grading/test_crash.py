@@ -19,6 +19,7 @@ import pytest
 from fmbook.grading.database import engine_of
 from tests.bank import exercises, source
 from tests.grading import course as courses
+from tests.grading import small
 
 STEM = "rules/expert_system"  # needs no torch: its nursery starts quickly
 TRIALS = int(os.environ.get("FMBOOK_CRASHES", "5"))
@@ -150,6 +151,51 @@ def test_killed_at_any_moment_and_run_again(
         assert not wrong, f"{role}, trial {trial}"
         assert now == whole, f"{role}, trial {trial}"
     assert killed == TRIALS
+
+
+DIES = """
+import os, sys
+from fmbook import cli
+from fmbook.grading.ledger import Ledger
+
+left = int(sys.argv.pop())
+
+def dying(real):
+    def call(*given, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
+        return real(*given, **named)
+    return call
+
+os.replace, Ledger.note, Ledger.record = map(dying, (os.replace, Ledger.note, Ledger.record))
+cli.main()
+"""
+
+
+def test_killed_before_each_of_its_writes_and_run_again(tmp_path: Path) -> None:
+    """Walls noted, result kept, rows stored, timestamp and notebook in place: one after another."""
+    course = small.make(tmp_path / "handed-in")
+    small.hand_in(course, 1)
+    timestamp = course.folder("submitted", "s0000", small.ERA) / "timestamp.txt"
+    timestamp.write_text("2026-01-05 10:00:00 UTC")
+    courses.ledger(course).secret()
+    shutil.copytree(course.root, tmp_path / "whole")
+    assert finished(grading(tmp_path / "whole"))[0] == 0
+    whole = state(tmp_path / "whole")
+    assert len(whole["files"]) == 2
+    for write in range(100):
+        folder = tmp_path / f"{write}"
+        shutil.copytree(course.root, folder)
+        words = [sys.executable, "-c", DIES, "grade", "--jobs", "1", str(write)]
+        ended = subprocess.run(words, cwd=folder, capture_output=True, check=False)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        assert finished(grading(folder))[0] == 0
+        assert state(folder) == whole, f"write {write}"
+    assert write >= 5
 
 
 def test_nothing_is_graded_twice(undisturbed: tuple[Path, dict[str, Any], float]) -> None:

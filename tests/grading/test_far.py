@@ -3,7 +3,8 @@
 import copy
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 
 from fmbook.grading.audit import Auditor
+from fmbook.grading.cluster import Cluster
+from fmbook.grading.course import CourseError
 from fmbook.grading.credible import Forged, credible
 from fmbook.grading.grade import Grader, Options
 from fmbook.grading.ledger import Ledger
-from fmbook.grading.schedulers import Local
-from fmbook.grading.worker import Worker
+from fmbook.grading.schedulers import Job, Local
+from fmbook.grading.worker import Fault, Worker
 from tests.grading import small
 from tests.grading.cluster import Machines
 from tests.grading.test_crash import finished, grading
@@ -112,6 +115,90 @@ def test_what_is_repeated_is_the_share_that_was_asked_for_and_secret(tmp_path: P
     here.close()
     assert all(140 < len(some) < 260 for some in chosen.values())
     assert len(chosen["one"] & chosen["other"]) < 60
+
+
+class Sent:
+    """A future of Dask's, as far as `Cluster` uses it, and what becomes of it."""
+
+    def __init__(self, key: str) -> None:
+        self.key, self.status, self.comes = key, "pending", b""
+
+    def add_done_callback(self, call: Callable[[Any], None]) -> None:
+        self.done = call
+
+    def result(self) -> Any:
+        if not self.comes:
+            raise OSError("reset by peer")
+        return "ok", self.comes, {}
+
+    def ends(self, status: str, comes: bytes = b"") -> None:
+        self.status, self.comes = status, comes
+        self.done(self)
+
+
+class Dask:
+    """A client that keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    def submit(self, *_: Any, key: str, pure: bool) -> Sent:
+        self.sent.append(Sent(key))
+        return self.sent[-1]
+
+    def cancel(self, futures: list[Sent]) -> None:
+        """What it does is heard of later: see the test."""
+
+
+@pytest.fixture
+def far(results: list[tuple[bytes, bytes]]) -> Iterator[tuple[Cluster, Dask, Future[bytes], bytes]]:
+    """A cluster with one job under way, and the right result of it."""
+    cluster, dask = Cluster("tcp://nobody", [], memory=1 << 30), Dask()
+    cluster.client = dask
+    job, said = results[0]
+    yield cluster, dask, cluster.submit(Job("key", "kind", job)), said
+    cluster.close()
+
+
+def test_what_cancels_a_job_does_not_reach_it_when_it_is_sent_again(
+    far: tuple[Cluster, Dask, Future[bytes], bytes],
+) -> None:
+    """A worker died: its job is cancelled, sent again, and only then we hear of the cancelling."""
+    cluster, dask, future, said = far
+    cluster._event((0.0, {"action": "remove-worker", "processing-tasks": {dask.sent[0].key: 1}}))
+    cluster.desk.shutdown()
+    first, second = dask.sent
+    assert first.key != second.key  # Dask would cancel whatever has the key now
+    first.ends("cancelled")
+    assert not future.done()
+    second.ends("finished", said)
+    assert future.result(0) == said
+
+
+def test_a_result_that_does_not_arrive_is_asked_for_again_and_blames_nobody(
+    far: tuple[Cluster, Dask, Future[bytes], bytes],
+) -> None:
+    cluster, dask, future, said = far
+    dask.sent[0].ends("finished")
+    dask.sent[1].ends("finished", said)
+    assert future.result(0) == said
+    again = cluster.submit(Job("other", "kind", b"{}"))
+    for n in range(2, 5):
+        dask.sent[n].ends("finished")
+    with pytest.raises(Fault, match="OSError: reset by peer"):
+        again.result(0)
+    assert len(dask.sent) == 5
+
+
+def test_a_scheduler_that_is_gone_ends_the_run(
+    far: tuple[Cluster, Dask, Future[bytes], bytes],
+) -> None:
+    """One result was on its way when the scheduler died; the client then gives all of them up."""
+    _, dask, future, _ = far
+    dask.sent[0].ends("finished")
+    dask.sent[1].ends("cancelled")
+    with pytest.raises(CourseError, match=r"was lost .* run the same command again"):
+        future.result(0)
 
 
 @pytest.mark.parametrize(
