@@ -67,11 +67,13 @@ def lean(app, pagename, templatename, context, doctree):
 
 
 def colab(app, pagename, templatename, context, doctree):
-    """The address of the page's notebook in Colab, from `repository` and `launch_buttons`."""
+    """The address of the page's notebook in Colab, if the notebook installs the library there."""
     for button in context.get("header_buttons", []):
         for entry in button.get("buttons", []):
             if entry.get("text") == "Colab":
-                context["colab"] = entry["url"]
+                notebook = Path(app.env.doc2path(pagename)).read_text("utf8")
+                if "google.colab" in notebook:
+                    context["colab"] = entry["url"]
 
 
 def finish(html, pagename):
