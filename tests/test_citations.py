@@ -35,6 +35,15 @@ def test_every_entry_says_who_when_and_where_to_find_it() -> None:
         assert re.fullmatch(r"[a-z]+\d{4}[a-z]+", key), f"{key} is not author-year-word"
 
 
+def test_an_entry_gives_an_address_once_and_stands_among_its_letters() -> None:
+    for key, entry in ENTRIES.items():
+        paper = f"https://arxiv.org/abs/{entry.fields.get('eprint')}"
+        assert entry.fields.get("url") != paper, f"{key} gives its arXiv page twice"
+        for person in entry.persons.get("author", []):
+            last = " ".join(person.last_names)
+            assert not re.match(r"\{[^\\]", last), f"{key}: a brace would sort {last} behind Z"
+
+
 def test_sources_named_in_docstrings_are_in_the_bibliography() -> None:
     for file in (ROOT / "fmbook").rglob("*.py"):
         for key in re.findall(r"Source: ([a-z]+\d{4}[a-z]+)", file.read_text("utf8")):

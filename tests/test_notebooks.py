@@ -123,6 +123,25 @@ def test_the_setup_cell_fetches_what_the_other_cells_read(path: str) -> None:
         assert fetched, "records read data too: fetch it, or say in READS_NO_DATA that none is read"
 
 
+@pytest.mark.parametrize("stem", stems())
+def test_a_chapter_announces_its_exercise_as_it_is(stem: str) -> None:
+    prose = [c.source for c in notebook(f"chapters/{stem}.ipynb").cells]
+    line = next(text.split("## Exercise\n", 1)[1] for text in prose if "## Exercise\n" in text)
+    announced = line.split("\n## ")[0]
+    solution = notebook(f"solutions/{stem}.ipynb").cells
+    top = solution[0].source
+    tasks = re.findall(
+        r"^## (?:Task \d|Written).*\((\d+) points, (?:difficulty \d, )?(\d+) minutes\)$",
+        "\n".join(cell.source for cell in solution if cell.cell_type == "markdown"),
+        flags=re.M,
+    )
+    points, minutes = (sum(map(int, column)) for column in zip(*tasks, strict=True))
+    assert len(tasks) == 5
+    assert f"**{points} points**, **about {minutes} minutes**" in top
+    assert f"{points} points" in announced
+    assert f"about {minutes} minutes" in announced
+
+
 @pytest.mark.parametrize("path", CHAPTERS)
 def test_only_portable_markdown_is_used(path: str) -> None:
     for cell in notebook(path).cells:

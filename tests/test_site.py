@@ -16,7 +16,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tests.browser import blocked, complaints
-from tests.house import stems
+from tests.house import ROOT, stems
 from tests.site_visit import visit
 from tools import repository
 from tools.book import HTML, pages
@@ -176,6 +176,13 @@ def test_a_chapter_opens_in_colab_at_the_configured_address(page: str) -> None:
     assert link
     assert link["href"] == wanted
     assert link.text == "Open in Colab"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_leads_to_colab_if_it_installs_the_library_there(page: str) -> None:
+    file = ROOT / f"{page}.ipynb"
+    installs = file.exists() and "google.colab" in file.read_text("utf8")
+    assert bool(soup(page).select_one("a.header-link")) == installs
 
 
 def test_no_solution_and_no_hidden_check_is_published() -> None:

@@ -107,6 +107,12 @@ def test_a_line_ends_neither_before_a_point_nor_before_a_percent_sign(
     assert together("at <math>x</math>, and <math>y</math> too") == (
         'at <span class="kept"><math>x</math>,</span> and <math>y</math> too'
     )
+    assert together("(<code>a b</code>), <a href=''><code>c</code></a>. <code>d</code> e") == (
+        '<span class="kept">(<code>a b</code>),</span> '
+        "<span class=\"kept\"><a href=''><code>c</code></a>.</span> <code>d</code> e"
+    )
+    untouched = "<pre><code>x</code>, y</pre><a href=''>see <code>z</code></a>)"
+    assert together(untouched) == untouched
     assert together("<p>80 % of <code>80 % 7</code></p><pre>5 % 3</pre> 5 %") == (
         "<p>80\xa0% of <code>80 % 7</code></p><pre>5 % 3</pre> 5\xa0%"
     )

@@ -53,9 +53,9 @@ function render({ model, el }) {
   function sentence(kernel, row, column) {
     const { values, columns, most } = maps[kernel], size = kernels[kernel].length;
     const sum = values[row * columns + column], share = Math.abs(sum) / most;
-    const strength = share < 0.15 ? "hardly" : share < 0.6 ? "somewhat" : "strongly";
-    const sign = strength === "hardly" ? "" : sum > 0 ? ", like it" : ", against it";
-    return `${quoted(names[kernel])} at row ${row + 1}, column ${column + 1}: ${size * size} products add up to ${round(sum)}. It answers ${strength}${sign}.`;
+    const strength = `${share < 0.6 ? "somewhat" : "strongly"}, ${sum > 0 ? "like" : "against"} it`;
+    const answer = share < 0.15 ? "hardly answers" : `answers ${strength}`;
+    return `${quoted(names[kernel])} at row ${row + 1}, column ${column + 1}: ${size * size} products add up to ${round(sum)}. It ${answer}.`;
   }
   const all = names.map((_, kernel) => sentence(kernel, maps[kernel].rows - 1, maps[kernel].columns - 1) + " somewhat, against it");
   const { say, box } = speaker(longest(all));

@@ -32,6 +32,13 @@ UNUSED = (  # what the theme and its extensions copy beside the pages, and no pa
     "*macros.html",
 )
 FORMULA = re.compile(r"(<math\b(?:(?!</math>).)*</math>[.,;:!?)’”]+)", re.S)
+WORD = r"<code\b(?:(?!</code>).)*</code>"
+CODE = re.compile(  # with a sign before or behind it; what is no prose is left alone
+    r"<(?:pre|script|style)\b.*?</(?:pre|script|style)>"
+    rf"|(?P<kept>[(“‘]+(?:<a\b[^>]*>{WORD}</a>|{WORD})[.,;:!?)’”]*"
+    rf"|(?:<a\b[^>]*>{WORD}</a>|{WORD})[.,;:!?)’”]+)",
+    re.S,
+)
 NO_PROSE = re.compile(
     r"(<(?:pre|code|script|style)\b.*?</(?:pre|code|script|style)>|<[^>]+>)", re.S
 )
@@ -67,11 +74,13 @@ def lean(app, pagename, templatename, context, doctree):
 
 
 def colab(app, pagename, templatename, context, doctree):
-    """The address of the page's notebook in Colab, from `repository` and `launch_buttons`."""
+    """The address of the page's notebook in Colab, if the notebook installs the library there."""
     for button in context.get("header_buttons", []):
         for entry in button.get("buttons", []):
             if entry.get("text") == "Colab":
-                context["colab"] = entry["url"]
+                notebook = Path(app.env.doc2path(pagename)).read_text("utf8")
+                if "google.colab" in notebook:
+                    context["colab"] = entry["url"]
 
 
 def finish(html, pagename):
@@ -82,13 +91,20 @@ def finish(html, pagename):
     return together(html)
 
 
+def _kept(found):
+    return f'<span class="kept">{found["kept"]}</span>' if found["kept"] else found[0]
+
+
 def together(html):
-    """Keep a formula and the sign behind it on one line, and a number and its percent sign.
+    """Keep a formula or code and the sign beside it on one line, and a number and its percent sign.
 
     >>> together("<p>At <math>x</math>, 5 % of <code>7 % 3</code></p>")
     '<p>At <span class="kept"><math>x</math>,</span> 5\\xa0% of <code>7 % 3</code></p>'
+    >>> together("(<code>x</code>)")
+    '<span class="kept">(<code>x</code>)</span>'
     """
     html = FORMULA.sub(r'<span class="kept">\1</span>', html)
+    html = CODE.sub(_kept, html)
     parts = NO_PROSE.split(html)
     parts[::2] = [re.sub(r"(?<=\d) %", "\xa0%", part) for part in parts[::2]]
     return "".join(parts)
