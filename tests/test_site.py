@@ -205,6 +205,21 @@ def test_the_readers_choice_of_colours_is_kept(browser: Any, site: str) -> None:
     context.close()
 
 
+def test_links_and_rules_carry_the_hue_of_their_part(browser: Any, site: str) -> None:
+    tab = browser.new_page()
+    hues = set()
+    style = "getComputedStyle(document.querySelector('{}')).{}"
+    for page in ("chapters/rules/index", "chapters/vision/index"):
+        tab.goto(f"{site}{page}.html")
+        mark = tab.evaluate(style.format("article h1", "borderLeftColor"))
+        link = tab.evaluate(style.format(".prev-next a", "color"))
+        rule = tab.evaluate(style.format("thead tr", "borderBottomColor"))
+        assert (link, rule) == (mark, mark)
+        hues.add(mark)
+    assert len(hues) == 2
+    tab.close()
+
+
 @pytest.mark.parametrize("home", ["http", "file"])
 def test_search_finds_a_chapter_by_a_word(browser: Any, site: str, home: str) -> None:
     context = browser.new_context()
