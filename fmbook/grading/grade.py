@@ -31,6 +31,7 @@ __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
 KNOWN, HELD, STORED = 64, 8, 16  # submissions that are looked up, reserved, stored together
+STAMP = "timestamp.txt"  # nbgrader's, in each submission and beside what was made of it
 SOON = 1.0  # seconds after which what was found is stored, however little it is
 
 
@@ -129,7 +130,7 @@ class Grader:
         task = Task(key=key, exercise=exercise, submission=self.blank[key[:2]], entry=entry)
         try:
             data = read_file(file)
-            task.timestamp = timestamp(file.with_name("timestamp.txt"))
+            task.timestamp = timestamp(file.with_name(STAMP))
             if data is None:
                 task.missing = True
                 task.job_key = "missing"
@@ -161,7 +162,10 @@ class Grader:
         entry = task.entry
         if entry is None or entry.state != task.state or entry.key != task.job_key:
             return False
-        return entry.state == "missing" or sha256(self._graded_file(task.key)) == entry.file
+        if entry.state == "missing":
+            return True
+        known = self._new_timestamp(task) is None
+        return known and sha256(self._graded_file(task.key)) == entry.file
 
     def _graded_file(self, key: Key) -> Path:
         era, stem, student = key
@@ -181,9 +185,10 @@ class Grader:
             for task in tasks:
                 record, graded = made[task.key]
                 if graded and task.key in stored:
-                    file = self._graded_file(task.key)
+                    file, when = self._graded_file(task.key), self._new_timestamp(task)
                     sweep(file)
-                    self._copy_timestamp(task)
+                    if when:
+                        write_aside(file.with_name(STAMP), when, owner=file)
                     if sha256(file) != record.file:  # the last to be written: see `is_done`
                         write_aside(file, graded)
         return {key: made[key][0].verdict for key in stored}
@@ -206,13 +211,12 @@ class Grader:
         )
         return record, graded
 
-    def _copy_timestamp(self, task: Task) -> None:
-        """nbgrader compares the two timestamps to know what is newer."""
-        data = content(self._file(task.key).with_name("timestamp.txt"), 100)
-        notebook = self._graded_file(task.key)
-        file = notebook.with_name("timestamp.txt")
-        if data is not None and task.timestamp is not None and content(file, 100) != data:
-            write_aside(file, data, owner=notebook)
+    def _new_timestamp(self, task: Task) -> bytes | None:
+        """When it was handed in, if that differs from what the last grading saw."""
+        data = content(self._file(task.key).with_name(STAMP), 100)
+        if task.timestamp is None:  # there is none, or no date
+            return None
+        return data if content(self._graded_file(task.key).with_name(STAMP), 100) != data else None
 
     def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
         """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""

@@ -58,3 +58,27 @@ def test_late_work_is_penalized_as_nbgrader_would(method: str, tmp_path: Path) -
             penalties = {s: one.late_submission_penalty for s, one in found.items()}
         late = {"s0000": worth["s0000"], "s0001": None, "s0002": worth["s0002"]}
         assert penalties == (late if method == "zero" else dict.fromkeys(worth))
+
+
+def test_a_submission_that_came_at_another_time_is_graded_again(tmp_path: Path) -> None:
+    """The same answers, collected once more: only when they came may have changed, and lateness."""
+    course = small.make(tmp_path / "course")
+    with (course.root / "nbgrader_config.py").open("a") as config:
+        config.write('\nc.LateSubmissionPlugin.penalty_method = "zero"\n')
+    course = Course.find(course.root)
+    worth = small.hand_in(course, 2)
+    with closing(sqlite3.connect(course.root / "gradebook.db")) as db, db:
+        db.execute("update assignment set duedate = '2026-01-10 00:00:00.000000'")
+    stamp = course.folder("submitted", "s0000", small.ERA) / "timestamp.txt"
+    found = []
+    for said in ("2026-01-09 12:00:00 UTC", "2026-01-11 12:00:00 UTC", "one day", ""):
+        stamp.write_text(said)
+        for _ in range(2):
+            how = {key[2]: what for key, what, _ in grade(course, Options())}
+            with Nbgraders(course.db_url) as gradebook:
+                mine = gradebook.find_submission_notebook(small.NAME, small.ERA, "s0000")
+                found.append((how["s0000"], mine.late_submission_penalty))
+            assert how["s0001"] == ("graded" if len(found) == 1 else "kept")
+    early, late = None, worth["s0000"]
+    first, second = [("graded", early), ("kept", early)], [("graded", late), ("kept", late)]
+    assert found == [*first, *second, *4 * [("kept", late)]]
