@@ -149,8 +149,12 @@ class Gradebook:
         if at.source not in new:
             self._grade(db, mine, marks, record.changed)
             self._comment(db, mine, words)
-        dates = (when, at.extension, at.duedate)
-        self._penalty(db, mine, at.late_submission_penalty, dates, record.penalty == "zero")
+        dates, zero = (when, at.extension, at.duedate), record.penalty == "zero"
+        self._penalty(db, mine, at.late_submission_penalty, dates, zero)
+        for row in rows:  # all of the assignment came at the new time
+            if when != row.timestamp and row.mine and row is not at:
+                other = {"of": row.mine, "source": row.source}
+                self._penalty(db, other, row.late_submission_penalty, dates, zero)
 
     def _rows(self, db: sa.Connection, era: str, student: str) -> Sequence[Any]:
         """What there is of a student's assignment, a row for each notebook of the era.

@@ -11,6 +11,7 @@ from nbgrader.api import Gradebook as Nbgraders
 from fmbook.grading.course import Course
 from fmbook.grading.grade import Options, grade
 from fmbook.grading.gradebook import Gradebook
+from tests.grading import course as courses
 from tests.grading import small
 
 OF_THE_CLASS = ("grade", "comment", "submitted_notebook", "submitted_assignment", "student")
@@ -82,3 +83,28 @@ def test_a_submission_that_came_at_another_time_is_graded_again(tmp_path: Path) 
     early, late = None, worth["s0000"]
     first, second = [("graded", early), ("kept", early)], [("graded", late), ("kept", late)]
     assert found == [*first, *second, *4 * [("kept", late)]]
+
+
+def test_a_new_time_counts_for_every_notebook_of_the_assignment(tmp_path: Path) -> None:
+    """They have one timestamp: whichever is graded first must not hide the news from the others."""
+    made = courses.make(tmp_path / "course")
+    with (made.root / "nbgrader_config.py").open("a") as config:
+        config.write('\nc.LateSubmissionPlugin.penalty_method = "zero"\n')
+    course, era = Course.find(made.root), "features"
+    stems = course.stems(era)
+    assert len(stems) == 2
+    for stem in stems:
+        courses.hand_in(course, "ada", f"{era}/{stem}", courses.answered(f"{era}/{stem}"))
+    with closing(sqlite3.connect(course.root / "gradebook.db")) as db, db:
+        db.execute("update assignment set duedate = '2026-01-10 00:00:00.000000'")
+    stamp = course.folder("submitted", "ada", era) / "timestamp.txt"
+    for day, late in ((9, False), (11, True), (9, False)):
+        stamp.write_text(f"2026-01-{day:02} 12:00:00 UTC")
+        list(grade(course, Options(era=era, stem=stems[0])))
+        list(grade(course, Options(era=era)))
+        with Nbgraders(course.db_url) as gradebook:
+            for stem in stems:
+                found = gradebook.find_submission_notebook(stem, era, "ada")
+                assert found.score > 0
+                assert found.late_submission_penalty == (found.score if late else None), (day, stem)
+        assert {what for _, what, _ in grade(course, Options(era=era))} == {"kept"}
