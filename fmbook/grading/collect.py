@@ -12,8 +12,9 @@ from pathlib import Path
 
 from fmbook.grading.intake import SIZE, Unreadable
 
-__all__ = ["content", "read_file", "sha256", "side_files", "timestamp"]
+__all__ = ["STAMP", "content", "new_timestamp", "read_file", "sha256", "side_files", "timestamp"]
 
+STAMP = "timestamp.txt"  # nbgrader's: when it was handed in
 FILES, FILES_SIZE, ENTRIES = 100, 8 << 20, 1000  # beside the notebooks of one submission
 
 
@@ -70,6 +71,12 @@ def timestamp(file: Path) -> datetime | None:
     return found.astimezone(UTC) if found and found.tzinfo else found
 
 
+def new_timestamp(submission: Path, graded: Path) -> bytes | None:
+    """The timestamp beside a submission, if it is a date and not the one beside what was graded."""
+    data, known = (content(file.with_name(STAMP), 100) for file in (submission, graded))
+    return data if data != known and timestamp(submission.with_name(STAMP)) else None
+
+
 def side_files(*folders: Path) -> dict[str, bytes]:
     """Files beside the notebooks, by their path in the folder; a later folder's files count.
 
@@ -102,7 +109,7 @@ def _names(folder: Path) -> list[str]:
             return []
         for entry in here:
             name = f"{above}{entry.name}"
-            if entry.name.startswith(".") or name.endswith(".ipynb") or name == "timestamp.txt":
+            if entry.name.startswith(".") or name.endswith(".ipynb") or name == STAMP:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 rest.append(f"{name}/")

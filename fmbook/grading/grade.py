@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmbook.grading.audit import Auditor
-from fmbook.grading.collect import content, read_file, sha256, side_files, timestamp
+from fmbook.grading.collect import STAMP, new_timestamp, read_file, sha256, side_files, timestamp
 from fmbook.grading.course import Course, CourseError, safe_name
 from fmbook.grading.exercise import Exercise
 from fmbook.grading.gradebook import Key, Record
@@ -31,7 +31,6 @@ __all__ = ["Grader", "Options", "Task", "grade", "planned"]
 
 
 KNOWN, HELD, STORED = 64, 8, 16  # submissions that are looked up, reserved, stored together
-STAMP = "timestamp.txt"  # nbgrader's, in each submission and beside what was made of it
 SOON = 1.0  # seconds after which what was found is stored, however little it is
 
 
@@ -162,10 +161,9 @@ class Grader:
         entry = task.entry
         if entry is None or entry.state != task.state or entry.key != task.job_key:
             return False
-        if entry.state == "missing":
-            return True
-        known = self._new_timestamp(task) is None
-        return known and sha256(self._graded_file(task.key)) == entry.file
+        file = self._graded_file(task.key)
+        held = sha256(file) == entry.file and not new_timestamp(self._file(task.key), file)
+        return entry.state == "missing" or held
 
     def _graded_file(self, key: Key) -> Path:
         era, stem, student = key
@@ -185,9 +183,9 @@ class Grader:
             for task in tasks:
                 record, graded = made[task.key]
                 if graded and task.key in stored:
-                    file, when = self._graded_file(task.key), self._new_timestamp(task)
+                    file = self._graded_file(task.key)
                     sweep(file)
-                    if when:
+                    if when := new_timestamp(self._file(task.key), file):
                         write_aside(file.with_name(STAMP), when, owner=file)
                     if sha256(file) != record.file:  # the last to be written: see `is_done`
                         write_aside(file, graded)
@@ -210,13 +208,6 @@ class Grader:
             changed=before is None or (before.seed or before.key) != (task.seed or task.job_key),
         )
         return record, graded
-
-    def _new_timestamp(self, task: Task) -> bytes | None:
-        """When it was handed in, if that differs from what the last grading saw."""
-        data = content(self._file(task.key).with_name(STAMP), 100)
-        if task.timestamp is None:  # there is none, or no date
-            return None
-        return data if content(self._graded_file(task.key).with_name(STAMP), 100) != data else None
 
     def run(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, Verdict | None]]:
         """Grade these submissions; yields key, outcome (`kept`, a state, `failed`), verdict."""
