@@ -299,7 +299,7 @@ def test_memory_stays_within_its_bounds_and_does_not_grow(
 ) -> None:
     folder = tmp_path / "twice"
     shutil.copytree(runs[1].folder, folder)
-    once = peak(folder)
+    once = max(peak(folder) for _ in range(2))  # as many looks as at a class of twice its size
     for student in sorted((folder / "submitted").iterdir()):
         shutil.copytree(student, student.with_name(f"{student.name}-again"))
     twice = peak(folder)
