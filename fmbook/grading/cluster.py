@@ -176,7 +176,10 @@ class Cluster(Scheduler):
             self.desk.submit(self._suspect, set(said.get("processing-tasks", ())))
 
     def _suspect(self, keys: set[str], *, blame: bool = True) -> None:
-        """Take jobs off the cluster whose worker died; those that were alone are to blame."""
+        """Set jobs aside whose worker died or whose result was lost (`blame` is off then).
+
+        A worker that died with nothing else to do was killed by its job, which is not sent again.
+        """
         blamed: list[_Held] = []
         with self.lock:
             for key in keys & self.held.keys():
@@ -184,9 +187,10 @@ class Cluster(Scheduler):
                 there, held.there = held.there, None
                 with suppress(Exception):
                     self.client.cancel([there])
-                was_alone = self.alone is held
-                self.alone = None if was_alone else self.alone
-                (blamed if was_alone and blame else self.aside).append(held)
+                alone = self.alone is held
+                if alone:
+                    self.alone = None
+                (blamed if alone and blame else self.aside).append(held)
             self._next()
         for held in blamed:
             found = {"steps": {}, "faults": [POISON, POISON], "poison": True}

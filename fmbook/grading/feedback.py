@@ -15,6 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from fmbook.grading.collect import STAMP
 from fmbook.grading.course import Course, CourseError, safe_name
 from fmbook.grading.leaf import Leaf, Sheet, page_of, sheet_of
 from fmbook.grading.marks import collected, entered, marks_of
@@ -152,7 +153,7 @@ def _carry(sources: Sequence[Path], target: Path) -> None:
     Where a submission lacks them (it was not handed in by nbgrader) they are made up: release would
     else stop for the whole class.
     """
-    made_up = {"timestamp.txt": "1970-01-01 00:00:00 UTC", "submission_secret.txt": token_hex(32)}
+    made_up = {STAMP: "1970-01-01 00:00:00 UTC", "submission_secret.txt": token_hex(32)}
     for name, instead in made_up.items():
         files = [folder / name for folder in sources if not (folder / name).is_symlink()]
         fit = [file for file in files if file.is_file() and 0 < file.stat().st_size < 1000]

@@ -54,7 +54,9 @@ class Statements:
         of_student = sa.and_(whole.assignment_id == assignment.id, whole.student_id == WHO)
         of_whole = sa.and_(mine.notebook_id == notebook.id, mine.assignment_id == whole.id)
         ids = {"assignment": assignment, "whole": whole, "source": notebook, "mine": mine}
-        dates = (whole.timestamp, whole.extension, assignment.duedate)
+        # SQLite keeps a span of time as a date, and what is reflected cannot tell
+        extension = sa.type_coerce(whole.extension, sa.Interval).label("extension")
+        dates = (whole.timestamp, extension, assignment.duedate)
         labels = (columns.id.label(name) for name, columns in ids.items())
         self.submission = (
             sa.select(*labels, *dates, notebook.name, mine.late_submission_penalty)

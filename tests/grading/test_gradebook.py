@@ -59,6 +59,15 @@ def test_late_work_is_penalized_as_nbgrader_would(method: str, tmp_path: Path) -
             penalties = {s: one.late_submission_penalty for s, one in found.items()}
         late = {"s0000": worth["s0000"], "s0001": None, "s0002": worth["s0002"]}
         assert penalties == (late if method == "zero" else dict.fromkeys(worth))
+    with Nbgraders(course.db_url) as gradebook:
+        for student in worth:
+            gradebook.grant_extension(small.ERA, student, days=2)
+    for again, lost in ((False, penalties), (True, dict.fromkeys(worth))):  # it is not seen at once
+        list(grade(course, Options(regrade=again)))
+        with Nbgraders(course.db_url) as gradebook:
+            for who, penalty in lost.items():
+                found_now = gradebook.find_submission_notebook(small.NAME, small.ERA, who)
+                assert found_now.late_submission_penalty == penalty
 
 
 def test_a_submission_that_came_at_another_time_is_graded_again(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nbgrader.api import Gradebook as Nbgraders
 
 from fmbook.grading.course import Course, CourseError
 from fmbook.grading.database import engine_of
@@ -221,6 +222,27 @@ def test_no_server_no_driver_and_no_address_are_sentences(
 
 
 @pytest.mark.browser
+def test_an_extension_counts_when_late_work_is_graded_again(
+    server: Postgres, handed_in: Course, tmp_path: Path
+) -> None:
+    """PostgreSQL knows spans of time; in SQLite nbgrader keeps them as dates (`test_gradebook`)."""
+    url, folder = book(server, "extension", handed_in), tmp_path / "course"
+    shutil.copytree(handed_in.root, folder)
+    with (folder / "nbgrader_config.py").open("a") as config:
+        config.write('c.LateSubmissionPlugin.penalty_method = "zero"\n')
+    for student in ("s00", "s01"):
+        stamp = Course.find(folder).folder("submitted", student, "rules") / "timestamp.txt"
+        stamp.write_text("2026-01-11 12:00:00 UTC")
+    sql(url, "UPDATE assignment SET duedate = '2026-01-10 00:00:00'")
+    late = "SELECT count(*) FROM submitted_notebook WHERE late_submission_penalty > 0"
+    assert run(folder, "grade", "rules", "--db", url).returncode == 0
+    assert sql(url, late) == [(2,)]
+    with Nbgraders(url) as gradebook:
+        gradebook.grant_extension("rules", "s00", days=2)
+    assert run(folder, "grade", "rules", "--db", url, "--regrade").returncode == 0
+    assert sql(url, late) == [(1,)]
+
+
 def test_formgrader_works_on_it_and_a_regrade_leaves_what_a_person_entered(
     server: Postgres, handed_in: Course, tmp_path: Path
 ) -> None:
